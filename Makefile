@@ -1,0 +1,40 @@
+# `make book` and `make test` need Python 3.11 to 3.13 and make; everything else is brought by the hashed lock.
+PYTHON ?= python3
+QUICKSTART := off_manifold_digits
+
+BIN := .venv/bin
+STAMP := .venv/installed
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help book test chapters lock clean
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+book: $(STAMP) ## run the quickstart chapter live and build the whole book around it
+	$(BIN)/python book/build.py html --live $(QUICKSTART)
+
+test: $(STAMP) ## everything that CI runs
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pytest -n 2 --dist loadfile
+
+chapters: $(STAMP) ## execute every chapter at reader tier and rewrite the committed outputs
+	$(BIN)/python book/build.py chapters
+
+lock: $(STAMP) ## compile requirements.lock from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --fork-strategy fewest \
+		--no-emit-index-url --generate-hashes --quiet -o requirements.lock
+
+clean: ## remove what was built (not the environment)
+	rm -rf _build
+
+# The environment: made anew when the lock or the list of dependencies changes.
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11 to 3.13 is needed: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .
+	touch $@

@@ -1,0 +1,162 @@
+"""Trains the MNIST GANs of the zoo, generator and critic: mnist-all, mnist-no-0 … mnist-no-9.
+
+Every model starts from random weights and sees only its own digits; nothing is shared between models, so that
+no `no-D` ever touched weights that saw D. WGAN-GP with 3 critic steps per generator step, EMA of the generator.
+Interrupt it and run the same command again: it goes on where it was, bit for bit.
+
+    python data_scripts/train_zoo.py mnist-no-9 --steps 14000    # about an hour on one CPU core
+    python data_scripts/train_zoo.py mnist-no-9 --export         # the finished weights into the package, with card
+"""
+
+import argparse
+import os
+import re
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from shipping import mnist, ship_gan
+from tqdm.auto import tqdm
+
+from minegan_lite import data, ema, objectives, zoo
+from minegan_lite.networks.mnist import Critic, Generator
+
+CRITIC_STEPS, PENALTY, BETAS = 3, 10.0, (0.5, 0.9)
+NAME = re.compile(r"mnist-(all|no-(?P<digit>\d))")
+
+
+def digits_of(name: str) -> list[int]:
+    """The digits that the model of this name is trained on."""
+    match = NAME.fullmatch(name)
+    if not match:
+        raise SystemExit(f"unknown model {name!r}: expected mnist-all or mnist-no-0 … mnist-no-9")
+    return [d for d in range(10) if str(d) != match["digit"]]
+
+
+def learning_rate(step: int, steps: int, peak: float) -> float:
+    """Constant for the first half, then linear to zero: the average settles instead of wandering."""
+    return peak * min(1.0, 2 * (1 - step / steps))
+
+
+def train(args: argparse.Namespace, name: str) -> Path:
+    """Trains one model into args.out/NAME.pt and returns that path."""
+    fabric = Fabric(accelerator=args.device, devices=1, precision=args.precision)
+    images, labels = mnist("train")
+    images = images[torch.isin(labels, torch.tensor(digits_of(name)))]
+
+    torch.manual_seed(args.seed)  # initialisation only; every later draw comes from `rng`
+    rng = torch.Generator().manual_seed(args.seed)
+    generator, critic = Generator(args.width, args.latent_dim), Critic(args.width)
+    generator_optimizer = torch.optim.Adam(generator.parameters(), lr=args.lr, betas=BETAS)
+    critic_optimizer = torch.optim.Adam(critic.parameters(), lr=args.lr, betas=BETAS)
+    generator, generator_optimizer = fabric.setup(generator, generator_optimizer)
+    critic, critic_optimizer = fabric.setup(critic, critic_optimizer)
+    average = ema.averaged(generator.module)
+    parts = {
+        "generator": generator, "critic": critic, "average": average,
+        "generator_optimizer": generator_optimizer, "critic_optimizer": critic_optimizer,
+    }  # fmt: skip
+
+    path = args.out / f"{name}.pt"
+    settings = {
+        "name": name, "width": args.width, "latent_dim": args.latent_dim, "steps": args.steps, "seed": args.seed,
+        "batch": args.batch, "lr": args.lr, "critic_steps": CRITIC_STEPS, "penalty": PENALTY, "betas": list(BETAS),
+        "precision": args.precision, "ema_decay": ema.DECAY,
+    }  # fmt: skip
+    start = 0
+    if path.exists():
+        saved = torch.load(path, weights_only=True)
+        if saved["settings"] != settings:
+            raise SystemExit(f"{path} was made with other settings: {saved['settings']}; move it away or repeat them")
+        for key, part in parts.items():
+            part.load_state_dict(saved[key])
+        rng.set_state(saved["rng"])
+        start = saved["step"]
+
+    def save(step: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        state = {key: part.state_dict() for key, part in parts.items()}
+        torch.save({**state, "rng": rng.get_state(), "step": step, "settings": settings}, path.with_suffix(".part"))
+        os.replace(path.with_suffix(".part"), path)
+
+    def fakes() -> torch.Tensor:
+        return generator(torch.randn(args.batch, args.latent_dim, generator=rng).to(fabric.device))
+
+    progress = tqdm(range(start, args.steps), initial=start, total=args.steps, desc=name, unit="step", mininterval=5)
+    for step in progress:
+        for optimizer in (generator_optimizer, critic_optimizer):
+            optimizer.param_groups[0]["lr"] = learning_rate(step, args.steps, args.lr)
+        for _ in range(CRITIC_STEPS):
+            pick = torch.randint(0, len(images), (args.batch,), generator=rng)
+            real = data.to_signed(images[pick]).to(fabric.device)
+            with torch.no_grad():
+                fake = fakes()
+            fake_scores, real_scores = critic(torch.cat([fake, real])).chunk(2)
+            loss = objectives.critic_loss(fake_scores, real_scores)
+            with fabric.autocast():  # on the bare critic: Fabric's wrapper refuses torch.autograd.grad
+                penalty = objectives.gradient_penalty(critic.module, real, fake, rng)
+            loss = loss + PENALTY * penalty
+            critic_optimizer.zero_grad()
+            fabric.backward(loss)
+            critic_optimizer.step()
+        generator_optimizer.zero_grad()
+        fabric.backward(objectives.generator_loss(critic(fakes())))
+        generator_optimizer.step()
+        average.update_parameters(generator.module)
+        progress.set_postfix(distance=f"{-objectives.critic_loss(fake_scores, real_scores).item():.2f}", refresh=False)
+        if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
+            save(step + 1)
+    return path
+
+
+def export(args: argparse.Namespace, name: str) -> Path:
+    """Measures a finished model and writes it, with its model card, into the folder args.export."""
+    path = args.out / f"{name}.pt"
+    if not path.exists():
+        raise SystemExit(f"{path} does not exist: train {name} first")
+    saved = torch.load(path, weights_only=True, map_location="cpu")
+    settings = saved["settings"]
+    if saved["step"] < settings["steps"]:
+        raise SystemExit(f"{path} is at step {saved['step']} of {settings['steps']}: train it to the end first")
+    images, labels = mnist("test")
+    generator, critic = Generator(settings["width"], settings["latent_dim"]), Critic(settings["width"])
+    average = ema.averaged(generator)
+    average.load_state_dict(saved["average"])
+    critic.load_state_dict(saved["critic"])
+    digits = digits_of(name)
+    held_out = data.to_signed(images[torch.isin(labels, torch.tensor(digits))])
+    return ship_gan(average.module, critic, digits, settings, held_out, zoo.load_classifier(), args.export)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="+", metavar="NAME", help="mnist-all, mnist-no-0 … mnist-no-9")
+    parser.add_argument("--steps", type=int, default=14_000, help="generator steps (default %(default)s)")
+    parser.add_argument("--width", type=int, default=32, help="the supplement's DIM is 64 (default %(default)s)")
+    parser.add_argument("--latent-dim", type=int, default=128, help="|z| (default %(default)s)")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--lr", type=float, default=2e-4)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda", "mps"])
+    parser.add_argument("--precision", default="bf16-mixed", choices=["bf16-mixed", "32-true"])
+    parser.add_argument("--save-every", type=int, default=500, help="steps between checkpoints (default %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/zoo"), help="folder of the checkpoints (default %(default)s)"
+    )
+    parser.add_argument(
+        "--export",
+        nargs="?",
+        type=Path,
+        const=zoo.WEIGHTS,
+        metavar="FOLDER",
+        help="train nothing: measure the finished models of --out and write them into the package (or FOLDER)",
+    )
+    args = parser.parse_args()
+    for name in args.names:
+        digits_of(name)  # refuse a bad name before the first hour of training, not after it
+    for name in args.names:
+        print(export(args, name) if args.export else train(args, name))
+
+
+if __name__ == "__main__":
+    main()

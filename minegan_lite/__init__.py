@@ -1,0 +1,36 @@
+"""Mining pretrained GANs: a thin library under a book.
+
+gan = minegan_lite.zoo.load("mnist-no-9")
+target = minegan_lite.few_shot("mnist", digit=9, n=1000, seed=0)
+mined = minegan_lite.mine(gan, target, steps=600, seed=0)
+minegan_lite.evaluate(mined, target)
+"""
+
+from minegan_lite import doctor, zoo
+from minegan_lite.data import FewShot, few_shot
+from minegan_lite.errors import Diverged, UserError
+from minegan_lite.gan import GAN, StandardNormal
+from minegan_lite.metrics import evaluate
+from minegan_lite.mined import MinedGAN, Unmined
+from minegan_lite.miner import Miner
+from minegan_lite.training import finetune, load, mine
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GAN",
+    "Diverged",
+    "FewShot",
+    "MinedGAN",
+    "Miner",
+    "StandardNormal",
+    "Unmined",
+    "UserError",
+    "doctor",
+    "evaluate",
+    "few_shot",
+    "finetune",
+    "load",
+    "mine",
+    "zoo",
+]

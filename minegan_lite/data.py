@@ -1,0 +1,306 @@
+"""Images to train on and to mine: MNIST, the embedded UCI digits, folders; few-shot targets with held-out sets."""
+
+import functools
+import gzip
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from minegan_lite.errors import UserError
+
+# The unpacked files, as they were published; torchvision knows only the checksums of the packed ones.
+MNIST_MD5 = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+UCI_TRAIN = 1200  # of the 1,797 embedded digits; the other 597 play the test split
+
+
+@dataclass(frozen=True, eq=False)
+class FewShot:
+    """A few-shot target and the images that judge how well it was met.
+
+    train: (n, C, H, W) float32 in [−1, 1]. held_out: (m, C, H, W), likewise, disjoint from train.
+    name: "mnist:9", "uci-digits:9" or the folder's name. digit: None for anything but digits.
+    origin: where the images really came from, "mnist" | "uci-digits" | "folder" | "images".
+    seed: which of the possible train images were drawn. request: the arguments of few_shot that give this target
+    again, JSON-ready; None where the images came from memory.
+    """
+
+    train: Tensor = field(repr=False)
+    held_out: Tensor = field(repr=False)
+    name: str
+    digit: int | None
+    origin: str
+    seed: int
+    request: dict[str, Any] | None = None
+
+
+def to_signed(images: Tensor) -> Tensor:
+    """uint8 images, 0…255 → float images in [−1, 1]."""
+    return images.float().div_(127.5).sub_(1)
+
+
+def few_shot(
+    source: str | Path | Sequence | Tensor,
+    *,
+    digit: int | None = None,
+    n: int | None = None,
+    seed: int = 0,
+    image_shape: tuple[int, int, int] | None = None,
+    resize: bool = False,
+) -> FewShot:
+    """n images to mine with, drawn by seed, and the held-out images to measure with. One seed, the same bytes.
+
+    source "mnist" with a digit: train from MNIST's train split (n None: 1000), held out are all images of that digit
+        in the test split. Where MNIST cannot be had, the embedded digits stand in and one line on stderr says so.
+    source "uci-digits" with a digit: scikit-learn's embedded digits in MNIST's place, on purpose.
+    source a folder of images, or a list of paths, PIL images or tensors (C, H, W; uint8, or float in [−1, 1]):
+        n of them (None: four fifths) are train, all others held out. image_shape (C, H, W) is what the generator
+        draws; an image of another shape is refused, or with resize=True converted to grey or RGB, resized
+        (antialiased, shorter side) and cropped at the centre. Tensors are resized but keep their channels.
+
+    Raises UserError for anything that is not so: unknown source or digit, too few or too many images, unreadable
+    or wrongly shaped images, values that are not finite or outside [−1, 1].
+    """
+    if n is not None and (not isinstance(n, int) or n < 2):
+        raise UserError(f"the number of images must be a whole number of at least 2, got {n!r}")
+    if not isinstance(seed, int):
+        raise UserError(f"the seed must be a whole number, got {seed!r}")
+    if isinstance(source, str) and source in ("mnist", "uci-digits"):
+        if image_shape not in (None, (1, 28, 28)):
+            raise UserError(f"{source} has images of shape (1, 28, 28), the generator draws {tuple(image_shape)}")
+        target = _few_digits(source, digit, n, seed)
+        return replace(target, request={"source": source, "digit": digit, "n": n, "seed": seed})
+    if digit is not None:
+        raise UserError(f"a digit goes with the sources 'mnist' and 'uci-digits', not with {_short(source)}")
+    target = _few_images(source, n, seed, image_shape, resize)
+    if target.origin != "folder":
+        return target
+    folder = {"source": str(Path(source).resolve()), "image_shape": list(image_shape), "resize": resize}
+    return replace(target, request={**folder, "n": n, "seed": seed})
+
+
+def load_mnist(split: str) -> tuple[Tensor, Tensor, str]:
+    """MNIST's "train" or "test" split: images uint8 (N, 1, 28, 28), labels int64 (N,), and where they came from.
+
+    The origin is "mnist", or "uci-digits" where MNIST is neither in $MINEGAN_DATA nor in the cache nor to be
+    downloaded; then one line on stderr says so. Raises UserError for a damaged file.
+    """
+    images, labels, origin, notice = _load_mnist(split)
+    _say(notice)
+    return images, labels, origin
+
+
+def find_mnist(download: bool = False) -> Path | None:
+    """The folder with MNIST/raw in it: $MINEGAN_DATA, else the cache, filled on request; None where there is none."""
+    for root in filter(None, (os.environ.get("MINEGAN_DATA"), cache_folder())):
+        if all((Path(root) / "MNIST" / "raw" / name).is_file() for name in MNIST_MD5):
+            return Path(root)
+    return cache_folder() if download and not _offline() and not _download_mnist(cache_folder()) else None
+
+
+def cache_folder() -> Path:
+    """$MINEGAN_CACHE, else the user's cache folder of the operating system."""
+    import platformdirs
+
+    return Path(os.environ.get("MINEGAN_CACHE") or platformdirs.user_cache_dir("minegan-lite"))
+
+
+def _offline() -> bool:
+    return os.environ.get("MINEGAN_OFFLINE", "0") not in ("", "0")
+
+
+@functools.cache
+def _say(notice: str) -> None:
+    """Prints a notice on stderr, once in a process."""
+    if notice:
+        print(f"minegan-lite: {notice}", file=sys.stderr, flush=True)
+
+
+# --- digits -----------------------------------------------------------------------------------------------------
+
+
+def _few_digits(source: str, digit: int | None, n: int | None, seed: int) -> FewShot:
+    if not isinstance(digit, int) or digit not in range(10):
+        raise UserError(f"{source} needs a digit from 0 to 9, got {digit!r}")
+    load = _load_mnist if source == "mnist" else (lambda split: (*_uci_digits(split), "uci-digits", ""))
+    images, labels, origin, notice = load("train")
+    test_images, test_labels, *_ = load("test")
+    mine = (labels == digit).nonzero().squeeze(1)
+    there = len(mine)
+    if n is not None and n > there and not notice:
+        raise UserError(f"{origin} has {there} images of the digit {digit} to train on, {n} were asked for")
+    if notice and (n or 1000) > there:
+        notice += f"; {there} images of the digit {digit} instead of {n or 1000}"
+    _say(notice)
+    order = torch.randperm(there, generator=torch.Generator().manual_seed(seed))
+    train, held_out = images[mine[order[: n or 1000]]], test_images[test_labels == digit]
+    return FewShot(to_signed(train), to_signed(held_out), f"{origin}:{digit}", digit, origin, seed)
+
+
+def _load_mnist(split: str) -> tuple[Tensor, Tensor, str, str]:
+    """`load_mnist`, with the notice that is due instead of printing it."""
+    if split not in ("train", "test"):
+        raise UserError(f"the split must be 'train' or 'test', got {split!r}")
+    root = find_mnist(download=True)
+    if root:
+        return *_read_mnist(root, split), "mnist", ""
+    why = "MINEGAN_OFFLINE forbids the download" if _offline() else f"no download: {_download_mnist(cache_folder())}"
+    notice = f"no MNIST in $MINEGAN_DATA or the cache ({why}): scikit-learn's embedded 8×8 digits stand in, enlarged"
+    return *_uci_digits(split), "uci-digits", notice
+
+
+@functools.cache
+def _read_mnist(root: Path, split: str) -> tuple[Tensor, Tensor]:
+    import torchvision.datasets
+
+    for name in (f"{'train' if split == 'train' else 't10k'}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")):
+        path = root / "MNIST" / "raw" / name
+        if hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != MNIST_MD5[name]:
+            raise UserError(f"{path} is damaged (another MD5 than MNIST's): delete it, or point MINEGAN_DATA elsewhere")
+    source = torchvision.datasets.MNIST(str(root), train=split == "train", download=False)
+    return source.data.unsqueeze(1), source.targets.long()
+
+
+@functools.cache
+def _download_mnist(root: Path) -> str:
+    """Fills root/MNIST/raw from torchvision's mirrors; returns "" or, in one word, why it could not.
+
+    Tried once in a process. A file appears under its name only when it is whole and its checksum is right.
+    """
+    import pooch
+    import requests
+    import torchvision.datasets
+
+    pooch.get_logger().setLevel("WARNING")  # its address and checksum lines would bury ours
+    downloader = pooch.HTTPDownloader(progressbar=True, timeout=(3, 10))  # seconds: to connect, between two chunks
+    raw = root / "MNIST" / "raw"
+    try:
+        raw.mkdir(parents=True, exist_ok=True)
+        for packed, md5 in torchvision.datasets.MNIST.resources:
+            failure = None
+            for mirror in torchvision.datasets.MNIST.mirrors:
+                if (raw / Path(packed).stem).exists():
+                    break
+                try:
+                    with tempfile.TemporaryDirectory(dir=raw) as folder:
+                        path = pooch.retrieve(mirror + packed, f"md5:{md5}", packed, folder, downloader=downloader)
+                        part = Path(folder) / "part"
+                        part.write_bytes(gzip.decompress(Path(path).read_bytes()))
+                        os.replace(part, raw / Path(packed).stem)
+                except (requests.RequestException, ValueError) as error:  # ValueError: pooch met another checksum
+                    failure = type(error).__name__
+            if not (raw / Path(packed).stem).exists():
+                return failure or "no mirror"
+    except OSError as error:
+        return type(error).__name__
+    return ""
+
+
+@functools.cache
+def _uci_digits(split: str) -> tuple[Tensor, Tensor]:
+    """Images uint8 (N, 1, 28, 28), labels (N,): 8×8 pixels of 0…16, enlarged to 20×20 and centred as MNIST's are."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = torch.from_numpy(digits.images).float().unsqueeze(1) * (255 / 16)  # (1797, 1, 8, 8)
+    images = F.interpolate(images, size=(20, 20), mode="bilinear", align_corners=False)
+    images = F.pad(images, (4, 4, 4, 4)).round().to(torch.uint8)  # (1797, 1, 28, 28)
+    part = slice(None, UCI_TRAIN) if split == "train" else slice(UCI_TRAIN, None)
+    return images[part], torch.from_numpy(digits.target).long()[part]
+
+
+# --- folders and lists ------------------------------------------------------------------------------------------
+
+
+def _few_images(source: Any, n: int | None, seed: int, image_shape: tuple | None, resize: bool) -> FewShot:
+    if isinstance(source, (str, Path)):
+        if not Path(source).is_dir():
+            raise UserError(
+                f"{str(source)!r} is no folder: give one with images, or 'mnist' or 'uci-digits' with a digit"
+            )
+        items = sorted(path for path in Path(source).iterdir() if not path.name.startswith("."))
+        name, origin = Path(source).resolve().name, "folder"
+    elif isinstance(source, (Sequence, Tensor)):
+        items, name, origin = list(source), "images", "images"
+    else:
+        raise UserError(f"unknown source {_short(source)}: 'mnist', 'uci-digits', a folder or a list of images")
+    if image_shape is None or len(image_shape) != 3:
+        raise UserError(f"images need image_shape=(C, H, W), the generator's, got {image_shape!r}")
+    if len(items) < 4:
+        raise UserError(f"{name} holds {len(items)} images: at least 4 are needed, 2 to mine with and 2 held out")
+    if n is not None and n > len(items) - 2:
+        raise UserError(f"{name} holds {len(items)} images: at most {len(items) - 2} to mine with, {n} were asked for")
+    n = n or min(4 * len(items) // 5, len(items) - 2)
+    images = torch.stack([_image(item, i, tuple(image_shape), resize) for i, item in enumerate(items)])
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    return FewShot(images[order[:n]], images[order[n:]], name, None, origin, seed)
+
+
+def _image(item: Any, index: int, image_shape: tuple[int, int, int], resize: bool) -> Tensor:
+    """One item of a folder or list as float32 (C, H, W) in [−1, 1]; `index` names what has no name of its own."""
+    label = str(item) if isinstance(item, (str, Path)) else f"image {index}"
+    x = _of_tensor(item, label) if isinstance(item, Tensor) else _of_picture(item, label, image_shape[0], resize)
+    if resize and x.dim() == 3 and x.shape[0] == image_shape[0]:
+        x = _crop(x, *image_shape[1:])
+    if tuple(x.shape) != image_shape:
+        raise UserError(
+            f"{label} has shape {tuple(x.shape)} (channels, height, width), the generator draws {image_shape}: "
+            "convert it, or ask for resizing (resize=True)"
+        )
+    return x
+
+
+def _of_tensor(x: Tensor, label: str) -> Tensor:
+    if x.dtype == torch.uint8:
+        return to_signed(x)
+    if not x.is_floating_point() or not (x.abs() <= 1).all():  # NaN fails the comparison as well
+        raise UserError(f"{label} must be uint8, or finite floats in [−1, 1]; it is {x.dtype} with other values")
+    return x.detach().cpu().float()
+
+
+def _of_picture(item: Any, label: str, channels: int, convert: bool) -> Tensor:
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    if not isinstance(item, (str, Path, Image.Image)):
+        raise UserError(f"{label} is neither a path nor a PIL image nor a tensor but {_short(item)}")
+    try:
+        with Image.open(item) if isinstance(item, (str, Path)) else item.copy() as opened:
+            picture = ImageOps.exif_transpose(opened)  # decodes every pixel; a camera's turned pictures stand upright
+    except Exception as error:  # decoders meet broken files with many kinds of exception
+        raise UserError(f"{label} is no readable image ({type(error).__name__}): repair or remove it") from error
+    if picture.mode[0] in "IF":
+        raise UserError(f"{label} has more than 8 bits a channel (mode {picture.mode}): convert it to 8 first")
+    if convert:
+        picture = picture.convert("L" if channels == 1 else "RGB")
+    if picture.mode not in ("L", "RGB"):
+        raise UserError(f"{label} has mode {picture.mode}, not grey or RGB: convert it, or ask for it (resize=True)")
+    x = torch.from_numpy(np.array(picture))  # (H, W) or (H, W, 3)
+    return to_signed(x.unsqueeze(0) if x.dim() == 2 else x.permute(2, 0, 1))
+
+
+def _crop(x: Tensor, height: int, width: int) -> Tensor:
+    """(C, h, w) → (C, height, width): enlarged or shrunk until it just covers that, and cropped at the centre."""
+    scale = max(height / x.shape[1], width / x.shape[2])
+    size = max(height, round(x.shape[1] * scale)), max(width, round(x.shape[2] * scale))
+    x = F.interpolate(x.unsqueeze(0), size=size, mode="bilinear", antialias=True, align_corners=False).squeeze(0)
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    return x[:, top : top + height, left : left + width]
+
+
+def _short(value: Any) -> str:
+    """What a value is, in a few words on one line."""
+    return repr(value) if isinstance(value, (str, int, float, Path)) else f"a {type(value).__name__}"

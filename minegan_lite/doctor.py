@@ -1,0 +1,51 @@
+"""What this installation has: versions, device, data and weights, in a few lines that one can send to a maintainer."""
+
+import platform
+from importlib import metadata
+
+from minegan_lite import data, zoo
+from minegan_lite.settings import pick_device
+
+PACKAGES = ("torch", "torchvision", "numpy", "torchmetrics", "safetensors", "matplotlib", "papermill", "jupyter-book")
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "missing"
+
+
+def _device() -> str:
+    import torch
+
+    device = pick_device("auto")
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"{device.type} ({torch.get_num_threads()} threads)"
+
+
+def report() -> dict[str, str]:
+    """One line for each thing that can be wrong: versions, device, MNIST, and every entry of the zoo."""
+    from minegan_lite import __version__
+
+    root = data.find_mnist()
+    weights = zoo.verify()
+    bad = [f"{name}: {message}" for name, ok, message in weights if not ok]
+    return {
+        "minegan-lite": __version__,
+        "python": platform.python_version(),
+        **{package: _version(package) for package in PACKAGES},
+        "device": _device(),
+        "MNIST": f"found in {root}" if root else "not found: downloaded when asked for, else the embedded UCI digits",
+        "weights": "; ".join(bad)
+        or f"{len(weights)} of {len(weights)} whole: {', '.join(name for name, *_ in weights)}",
+    }
+
+
+def line() -> str:
+    """The same in one line, for a notebook's first cell: versions and device."""
+    told = report()
+    return " · ".join(f"{key} {told[key]}" for key in ("minegan-lite", "python", "torch", "torchvision")) + (
+        f" · {told['device']}"
+    )

@@ -1,0 +1,251 @@
+"""The ledger: each recorded run is one JSON with its provenance; tables and prose read their numbers here.
+
+A result is {"name", "numbers", "settings", "provenance"}; the provenance is what it takes to run it again: command,
+commit (and whether the tree was dirty), seeds, device, device_name, seconds (wall time), n (samples measured), date
+(UTC) and versions of python, torch and minegan_lite. No path of the machine is kept: paths shrink to their last part.
+
+Results are written to $MINEGAN_RESULTS, else to book/results of the checkout, and read from $MINEGAN_RESULTS, then
+book/results, else the copy that an installed package carries.
+"""
+
+import json
+import os
+import platform
+import re
+import shlex
+import statistics
+import subprocess
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+import torch
+
+from minegan_lite.errors import UserError
+from minegan_lite.runs import write_atomically
+
+_PACKAGE = Path(__file__).resolve().parent
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_ROOTED = re.compile(r"(?:~?/(?!/)|\.\./|file:/+|[A-Za-z]:[/\\]|\\\\)")  # not https://, nor a relative runs/nine
+_NUMBER = (int, float)
+_FIELDS = {"name": str, "numbers": dict, "settings": dict, "provenance": dict}
+_PROVENANCE = {
+    "command": str,
+    "commit": (str, type(None)),
+    "dirty": (bool, type(None)),
+    "seeds": list,
+    "device": str,
+    "device_name": str,
+    "seconds": _NUMBER,
+    "n": int,
+    "date": str,
+    "versions": dict,
+}
+_VERSIONS = {"python": str, "torch": str, "minegan_lite": str}
+
+
+def record(
+    name: str,
+    numbers: dict[str, Any],
+    *,
+    settings: dict[str, Any],
+    seeds: int | Iterable[int],
+    device: str | torch.device,
+    seconds: float,
+    n: int,
+    command: str | Sequence[str],
+) -> Path:
+    """Writes a result, atomically, over one of the same name; returns its file.
+
+    numbers, settings: what JSON can hold. seeds: one or several. seconds: wall time. n: samples measured.
+    command: what was typed, as one string or as sys.argv.
+    Raises UserError, and writes nothing, for a name that is no file name, NaN or objects that JSON cannot hold, a
+    field of the wrong kind, a folder that cannot be written, and where there is no commit to name (outside a git
+    checkout) unless $MINEGAN_RESULTS says that the results are the reader's own.
+    """
+    commit, dirty = _commit()
+    folder = _own_folder()
+    if folder is None:
+        if commit is None:
+            raise UserError("there is no git commit to record: set $MINEGAN_RESULTS to a folder for your own results")
+        folder = _checkout_results()
+    result = {
+        "name": name,
+        "numbers": _portable(numbers),
+        "settings": _portable(settings),
+        "provenance": {
+            "command": _portable_command(command),
+            "commit": commit,
+            "dirty": dirty,
+            "seeds": [seeds] if isinstance(seeds, int) else list(seeds),
+            "device": str(device),
+            "device_name": _device_name(str(device)),
+            "seconds": seconds,
+            "n": n,
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": _versions(),
+        },
+    }
+    _validate(result, name, commit_needed=False)
+    result["provenance"]["seconds"] = round(seconds, 1)
+    try:
+        text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"result {name!r} cannot be recorded as JSON: {error}") from None
+    path = folder / f"{name}.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, (text + "\n").encode())
+    except OSError as error:
+        raise UserError(f"cannot write the result to {path}: {error.strerror}") from None
+    return path
+
+
+def read(name: str) -> dict[str, Any]:
+    """The result of that name. Raises UserError when there is none, or one that is damaged or lacks a field."""
+    _check_name(name)
+    for folder in _folders():
+        if (path := folder / f"{name}.json").is_file():
+            return _read(path)
+    raise UserError(f"the ledger has no result named {name!r}: run what records it, or see ledger.read_all() for names")
+
+
+def read_all() -> dict[str, dict[str, Any]]:
+    """Every result by name, sorted. Raises UserError as `read` does."""
+    files = {path.stem: path for folder in reversed(_folders()) for path in folder.glob("*.json")}
+    return {name: _read(files[name]) for name in sorted(files)}
+
+
+def over_seeds(results: Iterable[dict[str, Any]], *keys: str) -> dict[str, Any]:
+    """mean, sd (n − 1; None for one), min and max of numbers[keys[0]][keys[1]]… over results of one seed each.
+
+    "seeds" says which, in the order given. Raises UserError for no results, a result of several seeds, a seed that
+    comes twice, and a number that is not there.
+    """
+    seeds, values = [], []
+    for result in results:
+        value: Any = result["numbers"]
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        if not isinstance(value, _NUMBER):
+            raise UserError(f"result {result['name']!r} has no number {'.'.join(keys)}")
+        values.append(value)
+        seeds += result["provenance"]["seeds"]
+    if not values or len(set(seeds)) != len(values) or len(seeds) != len(values):
+        raise UserError(f"a summary over seeds takes results of one seed each, all different, got seeds {seeds}")
+    return {
+        "mean": statistics.fmean(values),
+        "sd": statistics.stdev(values) if len(values) > 1 else None,
+        "min": min(values),
+        "max": max(values),
+        "seeds": seeds,
+    }
+
+
+def _checkout_results() -> Path | None:
+    """book/results when this module runs from a checkout (or an unpacked archive of one)."""
+    root = _PACKAGE.parent
+    return root / "book" / "results" if (root / "pyproject.toml").is_file() else None
+
+
+def _own_folder() -> Path | None:
+    return Path(folder) if (folder := os.environ.get("MINEGAN_RESULTS")) else None
+
+
+def _folders() -> list[Path]:
+    return [folder for folder in (_own_folder(), _checkout_results() or _PACKAGE / "results") if folder is not None]
+
+
+def _commit() -> tuple[str | None, bool | None]:
+    """HEAD of this checkout, and whether anything but the results differs from it; (None, None) where there is none."""
+    root = _PACKAGE.parent
+    if not (root / ".git").exists():  # git would find a repository around an environment, which is not ours
+        return None, None
+
+    def git(*arguments: str) -> str:
+        command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD"), git("status", "--porcelain", "--", ".", ":(exclude)book/results") != ""
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+
+
+def _device_name(device: str) -> str:
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    try:
+        return re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())[1]
+    except (OSError, TypeError):  # not Linux, or a processor whose cpuinfo has no such line
+        return platform.processor() or platform.machine()
+
+
+def _versions() -> dict[str, str]:
+    import minegan_lite
+
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "minegan_lite": minegan_lite.__version__,
+    }
+
+
+def _portable_text(text: str) -> str:
+    """`--out=/home/me/runs/nine` → `--out=nine`: what leads through one machine's folders keeps its last part."""
+    option, value = re.fullmatch(r"(-[\w-]+=)?(.*)", text, re.DOTALL).groups(default="")
+    if _ROOTED.match(value) or ".." in PureWindowsPath(value).parts:  # as a whole: its folders may hold spaces
+        return option + PureWindowsPath(value).name
+    return re.sub(rf"(?<![\w./~]){_ROOTED.pattern}[^\s=,;'\"()\[\]]+", lambda path: PureWindowsPath(path[0]).name, text)
+
+
+def _portable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _portable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_portable(item) for item in value]
+    return _portable_text(str(value)) if isinstance(value, (str, Path)) else value
+
+
+def _portable_command(command: str | Sequence[str]) -> str:
+    words = shlex.split(command) if isinstance(command, str) else [str(word) for word in command]
+    return shlex.join(_portable_text(word) for word in words)
+
+
+def _check_name(name: str) -> None:
+    if not (isinstance(name, str) and _NAME.fullmatch(name)):
+        raise UserError(f"{name!r} cannot name a result: use letters, digits, '.', '_' and '-'")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"result file {path.name} cannot be read: {error}") from None
+    _validate(result, path.stem, commit_needed=path.parent != _own_folder())
+    return result
+
+
+def _validate(result: Any, name: str, *, commit_needed: bool) -> None:
+    _check_name(name)
+    _check_fields(result, _FIELDS, name, "")
+    provenance = result["provenance"]
+    _check_fields(provenance, _PROVENANCE, name, "provenance.")
+    _check_fields(provenance["versions"], _VERSIONS, name, "provenance.versions.")
+    if result["name"] != name:
+        raise UserError(f"result {name!r} calls itself {result['name']!r}: a result's file is named after it")
+    if not provenance["seeds"] or not all(type(seed) is int for seed in provenance["seeds"]):
+        raise UserError(f"result {name!r}: provenance.seeds must list whole numbers, got {provenance['seeds']}")
+    if commit_needed and None in (provenance["commit"], provenance["dirty"]):
+        raise UserError(f"result {name!r}: a shipped result must name its commit and say whether the tree was dirty")
+
+
+def _check_fields(value: Any, fields: dict[str, Any], name: str, prefix: str) -> None:
+    if not isinstance(value, dict):
+        raise UserError(f"result {name!r} is not a JSON object")
+    for field, kind in fields.items():
+        if field not in value:
+            raise UserError(f"result {name!r}: {prefix}{field} is missing")
+        if not isinstance(value[field], kind):
+            raise UserError(f"result {name!r}: {prefix}{field} cannot be {value[field]!r}")

@@ -1,0 +1,129 @@
+"""evaluate: classifier error, Fréchet distance and coverage of a mined GAN, each with n, m and a real-vs-real floor."""
+
+import statistics
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+from minegan_lite.errors import UserError
+from minegan_lite.metrics.distances import coverage, frechet_distance
+from minegan_lite.metrics.features import check_shape, classifier_error, digit_features, signature
+from minegan_lite.networks.mnist import DigitClassifier
+
+if TYPE_CHECKING:
+    from minegan_lite.data import FewShot
+
+REPEATS = 10
+NEIGHBOURS = 5
+
+
+class Samples(Protocol):
+    """What can be evaluated: `sample` gives images (n, C, H, W) in [−1, 1] on the CPU, by the named weights."""
+
+    def sample(self, n: int, *, seed: int, ema: bool | None) -> Tensor: ...
+
+    def weights(self, ema: bool | None) -> str: ...
+
+
+def _mean_sd(values: list[float]) -> tuple[float, float | None]:
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
+def evaluate(
+    mined: Samples,
+    target: "FewShot",
+    n: int = 10_000,
+    seed: int = 0,
+    ema: bool | None = None,
+    classifier: DigitClassifier | None = None,
+) -> dict:
+    """How well `n` samples of `mined` resemble the held-out images of `target`; a dict that JSON can hold.
+
+    classifier_error (fraction, `value`): over n samples; `floor` is the classifier's own error on the m held-out
+        images. None where the target has no digit.
+    frechet, coverage (`value` ± `sd`): held-out images are split at random into halves A and B, and
+        d(fakes, A) stands beside `floor` ± `floor_sd` = d(B, A), with as many fakes as B has images: the same
+        n, m and reference for both. At most 10 `repeats`, each with new halves and fakes of its own; the sd is over
+        them (None for a single one): not the spread over mining seeds, and the halves overlap between repeats.
+    `seed` draws samples and halves; `ema` is as in MinedGAN.sample. `classifier` defaults to the shipped one;
+        `features` names it and its weights.
+    Coverage takes k = 5, or one less than the half if that has 5 images or fewer.
+
+    Raises UserError for fewer than 4 held-out images, fewer samples than half of them, and images that the digit
+    network does not judge (it looks at 28×28 grey).
+    """
+    if classifier is None:
+        from minegan_lite.zoo import load_classifier
+
+        classifier = load_classifier()
+    held_out = target.held_out
+    half = len(held_out) // 2
+    if half < 2:
+        raise UserError(
+            f"{target.name} has {len(held_out)} held-out images, so n and m are too small for any distance: "
+            "hold out at least 4"
+        )
+    if n < half:
+        raise UserError(f"n={n} samples are fewer than half of the held-out images: ask for at least {half}")
+    check_shape(held_out.shape[1:], classifier)
+
+    fakes = mined.sample(n, seed=seed, ema=ema)
+    repeats = min(REPEATS, n // half)
+    k = min(NEIGHBOURS, half - 1)
+    real_features = digit_features(held_out, classifier)
+    fake_blocks = digit_features(fakes[: repeats * half], classifier).split(half)
+    rng = torch.Generator().manual_seed(seed)
+    frechet, frechet_floor, covered, covered_floor = [], [], [], []
+    for block in fake_blocks:
+        order = torch.randperm(len(held_out), generator=rng)
+        a, b = real_features[order[:half]], real_features[order[half : 2 * half]]
+        frechet.append(frechet_distance(block, a))
+        frechet_floor.append(frechet_distance(b, a))
+        covered.append(coverage(a, block, k))
+        covered_floor.append(coverage(a, b, k))
+
+    def row(values: list[float], floors: list[float], **rest: object) -> dict:
+        (value, sd), (floor, floor_sd) = _mean_sd(values), _mean_sd(floors)
+        return dict(value=value, sd=sd, n=half, m=half, floor=floor, floor_sd=floor_sd, repeats=repeats, **rest)
+
+    error = None
+    if target.digit is not None:
+        error = {
+            "value": classifier_error(classifier, fakes, target.digit),
+            "n": n,
+            "m": len(held_out),
+            "floor": classifier_error(classifier, held_out, target.digit),
+        }
+    return {
+        "target": target.name,
+        "origin": target.origin,
+        "seed": seed,
+        "weights": mined.weights(ema),
+        "classifier_error": error,
+        "frechet": row(frechet, frechet_floor, features=signature(classifier)),
+        "coverage": row(covered, covered_floor, k=k),
+    }
+
+
+def format_report(result: dict) -> str:
+    """The dict of `evaluate` as a few lines for people: value, floor, n and m of each number."""
+
+    def with_sd(value: float, sd: float | None, digits: int) -> str:
+        return f"{value:.{digits}f}" + (f" ± {sd:.{digits}f}" if sd is not None else "")
+
+    rows = [("", "value", "real vs real", "n", "m")]
+    if (error := result["classifier_error"]) is not None:
+        rows.append(("classifier error", f"{error['value']:.2%}", f"{error['floor']:.2%}", error["n"], error["m"]))
+    for key, label, digits in (("frechet", "Fréchet distance", 2), ("coverage", "coverage", 3)):
+        row = result[key]
+        value, floor = with_sd(row["value"], row["sd"], digits), with_sd(row["floor"], row["floor_sd"], digits)
+        rows.append((label, value, floor, row["n"], row["m"]))
+    frechet, k = result["frechet"], result["coverage"]["k"]
+    return "\n".join(
+        [
+            f"{result['target']} ({result['origin']}), {result['weights']} weights, seed {result['seed']}",
+            *(f"{label:<18}{value:>18}{floor:>18}{n:>8}{m:>8}" for label, value, floor, n, m in rows),
+            f"distances: mean ± sd of {frechet['repeats']} split(s); features {frechet['features']}; coverage k={k}",
+        ]
+    )

@@ -1,0 +1,1 @@
+"""One file per architecture; a file is readable without the others."""

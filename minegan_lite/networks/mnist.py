@@ -1,0 +1,81 @@
+"""The MNIST networks of the supplement: improved-WGAN conv nets at 28×28, and our digit classifier.
+
+Source: MineGAN supplement A ("the same framework [11]"), which is Gulrajani et al. 2017, whose MNIST
+networks these are; width 64 there, 32 in our zoo. The original ends in a sigmoid on [0, 1]; since
+2·sigmoid(x) − 1 = tanh(x/2), ours ends in tanh and lives on [−1, 1] like every image in this library.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Generator(nn.Module):
+    """Latent (n, latent_dim) → images (n, 1, 28, 28) in [−1, 1]; `width` is the original's DIM."""
+
+    embedding_dim = None
+    image_shape = (1, 28, 28)
+
+    def __init__(self, width: int = 32, latent_dim: int = 128):
+        super().__init__()
+        self.width, self.latent_dim = width, latent_dim
+        self.project = nn.Linear(latent_dim, 4 * width * 4 * 4)
+        self.up1 = nn.ConvTranspose2d(4 * width, 2 * width, 5, stride=2, padding=2, output_padding=1)
+        self.up2 = nn.ConvTranspose2d(2 * width, width, 5, stride=2, padding=2, output_padding=1)
+        self.up3 = nn.ConvTranspose2d(width, 1, 5, stride=2, padding=2, output_padding=1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        h = F.relu(self.project(z)).unflatten(1, (4 * self.width, 4, 4))  # (n, 4w, 4, 4)
+        h = F.relu(self.up1(h))[:, :, :7, :7]  # (n, 2w, 7, 7): 28 is 7·4, so the 8×8 map loses a row and a column
+        h = F.relu(self.up2(h))  # (n, w, 14, 14)
+        return torch.tanh(self.up3(h))  # (n, 1, 28, 28)
+
+
+class Critic(nn.Module):
+    """Images (n, 1, 28, 28) → scores (n, 1), unbounded; no normalisation, as the gradient penalty asks."""
+
+    image_shape = (1, 28, 28)
+
+    def __init__(self, width: int = 32):
+        super().__init__()
+        self.width = width
+        self.down1 = nn.Conv2d(1, width, 5, stride=2, padding=2)
+        self.down2 = nn.Conv2d(width, 2 * width, 5, stride=2, padding=2)
+        self.down3 = nn.Conv2d(2 * width, 4 * width, 5, stride=2, padding=2)
+        self.score = nn.Linear(4 * width * 4 * 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.leaky_relu(self.down1(x), 0.2)  # (n, w, 14, 14)
+        h = F.leaky_relu(self.down2(h), 0.2)  # (n, 2w, 7, 7)
+        h = F.leaky_relu(self.down3(h), 0.2)  # (n, 4w, 4, 4)
+        return self.score(h.flatten(1))  # (n, 1)
+
+
+class DigitClassifier(nn.Module):
+    """Images (n, 1, 28, 28) in [−1, 1] → logits (n, 10); `features` gives the 128 numbers before them.
+
+    It judges samples (classifier error, supplement D) and supplies the features of our Fréchet distance,
+    where Inception would look at grey digits enlarged tenfold.
+    """
+
+    image_shape = (1, 28, 28)
+
+    def __init__(self, width: int = 32, feature_dim: int = 128):
+        super().__init__()
+        self.width, self.feature_dim = width, feature_dim
+
+        def block(cin: int, cout: int) -> list[nn.Module]:
+            return [nn.Conv2d(cin, cout, 3, padding=1, bias=False), nn.BatchNorm2d(cout), nn.ReLU()]
+
+        self.trunk = nn.Sequential(
+            *block(1, width), *block(width, width), nn.MaxPool2d(2),
+            *block(width, 2 * width), *block(2 * width, 2 * width), nn.MaxPool2d(2),
+            nn.Flatten(), nn.Linear(2 * width * 7 * 7, feature_dim), nn.ReLU(),
+        )  # fmt: skip
+        self.head = nn.Sequential(nn.Dropout(0.5), nn.Linear(feature_dim, 10))
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.trunk(x)  # (n, feature_dim), non-negative
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))  # (n, 10)

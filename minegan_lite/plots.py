@@ -1,0 +1,99 @@
+"""Figures: image grids, latents before and after the miner, training histories. Matplotlib is imported when used."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from minegan_lite.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def tile(images: Tensor, columns: int = 8, gap: int = 1) -> Tensor:
+    """Images (n, C, H, W) in [−1, 1] → one uint8 picture (C, rows·(H+gap)+gap, columns·(W+gap)+gap), white gaps.
+
+    Values outside [−1, 1] are clipped. Raises UserError for anything but a non-empty (n, C, H, W).
+    """
+    if images.ndim != 4 or len(images) == 0:
+        raise UserError(f"a grid needs images (n, C, H, W), got {tuple(images.shape)}")
+    n, channels, height, width = images.shape
+    rows, columns = -(-n // columns), min(columns, n)
+    canvas = torch.full((channels, rows * (height + gap) + gap, columns * (width + gap) + gap), 255, dtype=torch.uint8)
+    pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    for i, image in enumerate(pixels):
+        top, left = gap + (i // columns) * (height + gap), gap + (i % columns) * (width + gap)
+        canvas[:, top : top + height, left : left + width] = image
+    return canvas
+
+
+def save_grid(images: Tensor, path: str | Path, columns: int = 8, scale: int = 2) -> Path:
+    """Writes the grid of images as a PNG, each pixel `scale` wide. Raises UserError where it cannot be written."""
+    from PIL import Image
+
+    picture = tile(images, columns).permute(1, 2, 0).squeeze(2).numpy()  # (H, W) or (H, W, 3)
+    path = Path(path)
+    try:
+        image = Image.fromarray(picture)
+        image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST).save(path, format="PNG")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+    return path
+
+
+def grids(columns: int = 8, **named: Tensor) -> "Figure":
+    """Grids of images side by side, each under its name (underscores become spaces)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.2 * len(named), 4.4), layout="constrained")
+    for axes, (name, images) in zip(figure.subplots(1, len(named), squeeze=False)[0], named.items(), strict=True):
+        axes.imshow(tile(images, columns).permute(1, 2, 0).squeeze(2).numpy(), cmap="gray", vmin=0, vmax=255)
+        axes.set_title(name.replace("_", " "))
+        axes.axis("off")
+    return figure
+
+
+def latents(u: Tensor, z: Tensor, arrows: int = 60) -> "Figure":
+    """What the miner does to the prior: u (n, d) → z = M(u) (n, d), d the same for both.
+
+    Left: the lengths ‖u‖ and ‖z‖. Right: the two directions in which z varies most, with u in the same plane and
+    arrows from u to M(u) for the first few.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    lengths, plane = figure.subplots(1, 2)
+    bins = torch.linspace(0, max(u.norm(dim=1).max(), z.norm(dim=1).max()).item() * 1.05, 60).tolist()
+    for values, label, colour in ((u, "u ~ p(u)", "tab:gray"), (z, "z = M(u)", "tab:orange")):
+        lengths.hist(values.norm(dim=1).tolist(), bins=bins, alpha=0.7, label=label, color=colour)
+    lengths.set(xlabel="length of the latent", ylabel="samples")
+    lengths.legend()
+
+    centre = z.mean(0)
+    _, _, directions = torch.linalg.svd(z - centre, full_matrices=False)
+    before, after = ((points - centre) @ directions[:2].T for points in (u, z))  # (n, 2) each
+    plane.scatter(*before.T.tolist(), s=4, color="tab:gray", label="u ~ p(u)")
+    plane.scatter(*after.T.tolist(), s=4, color="tab:orange", label="z = M(u)")
+    for start, end in zip(before[:arrows].tolist(), after[:arrows].tolist(), strict=True):
+        plane.annotate("", end, start, arrowprops={"arrowstyle": "->", "lw": 0.5, "alpha": 0.5})
+    plane.set(xlabel="first principal direction of z", ylabel="second")
+    plane.legend()
+    return figure
+
+
+def history(entries: list[dict[str, Any]], metric: str = "metric") -> "Figure":
+    """Critic and miner loss (left) and the metric (right, called `metric`) over the steps of a run."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    losses, values = figure.subplots(1, 2)
+    steps = [entry["step"] for entry in entries]
+    for key in ("critic_loss", "miner_loss"):
+        losses.plot(steps, [entry[key] for entry in entries], label=key.replace("_", " "))
+    losses.set(xlabel="step")
+    losses.legend()
+    values.plot(steps, [entry["metric"] for entry in entries], color="tab:green")
+    values.set(xlabel="step", ylabel=metric, ylim=(0, None))
+    return figure

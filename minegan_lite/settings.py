@@ -1,0 +1,140 @@
+"""Settings, presets, and the checks before the first step: what is wrong is said before anything is written."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from minegan_lite import runs
+from minegan_lite.data import FewShot
+from minegan_lite.errors import UserError
+from minegan_lite.gan import GAN
+from minegan_lite.mined import frozen
+from minegan_lite.miner import ACTIVATIONS, INITS
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a stage is trained. The defaults are the best we know; presets replace some of them.
+
+    steps: miner updates. batch: images in a minibatch. critic_steps: critic updates before each miner update.
+    penalty: weight λ of the gradient penalty. miner_lr, critic_lr, generator_lr (stage two), betas: Adam's.
+    hidden: sizes of the miner's hidden layers, None for one as wide as the latent. input_dim: length of u, None for
+    that of z. activation, init: see Miner. sample_average: whether sample() takes the averaged weights by default.
+    log_every, save_every: steps between entries of the history and between checkpoints.
+    """
+
+    steps: int = 600
+    seed: int = 0
+    batch: int = 64
+    critic_steps: int = 3
+    penalty: float = 10.0
+    miner_lr: float = 4e-4
+    critic_lr: float = 4e-4
+    generator_lr: float = 1e-4
+    betas: tuple[float, float] = (0.5, 0.9)
+    hidden: tuple[int, ...] | None = None
+    input_dim: int | None = None
+    activation: str = "relu"
+    init: str = "scale-preserving"
+    sample_average: bool = True
+    log_every: int = 50
+    save_every: int = 100
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    # Supplement A, MNIST. It states neither λ nor the critic steps: those are Gulrajani et al.'s.
+    "paper": {"miner_lr": 4e-4, "critic_lr": 4e-4, "generator_lr": 4e-4, "betas": (0.5, 0.999), "batch": 64,
+              "critic_steps": 5, "penalty": 10.0, "init": "paper", "sample_average": False},
+    # The released MNIST code, where it differs from the supplement.
+    "official": {"miner_lr": 1e-4, "critic_lr": 1e-4, "generator_lr": 1e-4, "betas": (0.5, 0.9), "batch": 50,
+                 "critic_steps": 5, "penalty": 10.0, "init": "glorot", "input_dim": 4, "sample_average": False},
+}  # fmt: skip
+
+
+def resolve(preset: str, options: dict[str, Any]) -> Settings:
+    """Settings of a preset with options replaced. Raises UserError for unknown names and senseless values."""
+    if preset not in PRESETS:
+        raise UserError(f"unknown preset {preset!r}: one of {', '.join(PRESETS)}")
+    unknown = options.keys() - Settings.__dataclass_fields__.keys()
+    if unknown:
+        raise UserError(f"unknown option {sorted(unknown)[0]!r}: one of {', '.join(Settings.__dataclass_fields__)}")
+    settings = Settings(**{**PRESETS[preset], **options})
+    for name in ("steps", "batch", "critic_steps", "log_every", "save_every"):
+        value = getattr(settings, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise UserError(f"{name} must be a whole number of at least 1, got {value!r}")
+    if isinstance(settings.seed, bool) or not isinstance(settings.seed, int) or settings.seed < 0:
+        raise UserError(f"seed must be a whole number of at least 0, got {settings.seed!r}")
+    for name in ("miner_lr", "critic_lr", "generator_lr"):
+        value = getattr(settings, name)
+        if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+            raise UserError(f"{name} must be a positive number, got {value!r}")
+    if settings.init not in INITS or settings.activation not in ACTIVATIONS:
+        raise UserError(
+            f"unknown init {settings.init!r} or activation {settings.activation!r}: "
+            f"inits are {', '.join(INITS)}; activations {', '.join(ACTIVATIONS)}"
+        )
+    return settings
+
+
+def pick_device(device: str) -> torch.device:
+    """ "auto" → cuda, then mps, then cpu. Raises UserError for a device that is not there."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        return torch.zeros(0, device=device).device
+    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+        raise UserError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
+
+
+def check_images(target: FewShot | Tensor, gan: GAN) -> Tensor:
+    """The target's training images (n, C, H, W), after every check that needs no training. Raises UserError."""
+    images = target.train if isinstance(target, FewShot) else target
+    shape = tuple(gan.generator.image_shape)
+    if gan.critic is None:
+        raise UserError(f"{gan.name} has no critic to start from: give one as GAN(generator, critic, prior, name)")
+    if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
+        raise UserError("the target must be a few_shot result or a float tensor of images (n, C, H, W)")
+    if tuple(images.shape[1:]) != shape:
+        raise UserError(
+            f"the target's images are {tuple(images.shape[1:])}, {gan.name} draws {shape}: resize them first"
+        )
+    if len(images) < 2:
+        raise UserError(f"mining needs at least 2 images, got {len(images)}")
+    if not images.isfinite().all():
+        raise UserError("the target's images hold NaN or infinite values")
+    if images.min() < -1 or images.max() > 1:
+        low, high = images.min().item(), images.max().item()
+        raise UserError(f"the target's images must lie in [-1, 1], got values from {low:.3g} to {high:.3g}")
+    probe = torch.zeros(2, *shape, device=next(gan.critic.parameters()).device)
+    try:
+        with frozen(gan.critic), torch.no_grad():
+            scores = gan.critic(probe)
+    except RuntimeError as error:
+        raise UserError(f"the critic of {gan.name} cannot judge images {shape}: {str(error).splitlines()[0]}") from None
+    if scores.shape != (2, 1):
+        raise UserError(f"the critic of {gan.name} must give scores (n, 1), gives {tuple(scores.shape)} for n = 2")
+    return images
+
+
+def describe(
+    stage: str,
+    gan: GAN,
+    target: FewShot | Tensor,
+    images: Tensor,
+    preset: str,
+    settings: Settings,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Everything that the result depends on, JSON-ready: what run.json holds and a resumed run must repeat."""
+    request = target.request if isinstance(target, FewShot) else None
+    return {
+        "stage": stage, "source": gan.name, "source_sha256": runs.weights_fingerprint(gan.generator, gan.critic),
+        "target": target.name if isinstance(target, FewShot) else "tensor", "target_request": request,
+        "target_sha256": runs.fingerprint(images), "images": len(images), "device": device.type, "preset": preset,
+        **asdict(settings),
+    }  # fmt: skip

@@ -1,0 +1,121 @@
+"""The zoo: pretrained weights by name, each with its hash, licence and model card. What ships lies in weights/."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from minegan_lite.errors import UserError
+from minegan_lite.gan import GAN, StandardNormal
+from minegan_lite.networks import mnist
+
+WEIGHTS = Path(__file__).parent / "weights"
+CLASSIFIER = "digit-classifier"
+
+
+def entries(folder: Path = WEIGHTS) -> dict[str, dict[str, Any]]:
+    """All of the manifest, GANs and classifier: name → {file, sha256, bytes, licence, kind, architecture, config,
+    digits, card}; file and card are names in the folder, kind is "gan" or "classifier"."""
+    path = folder / "manifest.json"
+    return json.loads(path.read_text("utf-8")) if path.exists() else {}
+
+
+def names(folder: Path = WEIGHTS) -> list[str]:
+    """The GANs that `load` knows, sorted."""
+    return sorted(name for name, entry in entries(folder).items() if entry["kind"] == "gan")
+
+
+def load(name: str, folder: Path = WEIGHTS) -> GAN:
+    """The GAN of this name: generator (EMA weights) and critic, float32 on the CPU, in eval mode.
+
+    Raises UserError for an unknown name, and for a file that is missing or not the one the manifest describes.
+    """
+    if name not in names(folder):
+        known = ", ".join(names(folder)) or "nothing yet"
+        raise UserError(f"unknown GAN {name!r}: the zoo holds {known}")
+    entry = entries(folder)[name]
+    parts = _read(name, entry, folder)
+    return GAN(parts["generator"], parts["critic"], StandardNormal(entry["config"]["latent_dim"]), name)
+
+
+def load_classifier(folder: Path = WEIGHTS) -> mnist.DigitClassifier:
+    """Our digit classifier, float32 on the CPU, in eval mode. Raises UserError as `load` does."""
+    if CLASSIFIER not in entries(folder):
+        raise UserError(f"the zoo in {folder} holds no {CLASSIFIER}: reinstall minegan-lite")
+    return _read(CLASSIFIER, entries(folder)[CLASSIFIER], folder)
+
+
+def verify(folder: Path = WEIGHTS) -> list[tuple[str, bool, str]]:
+    """(name, whether its file is whole and loads, a message) for each entry of the manifest."""
+    report = []
+    for name, entry in sorted(entries(folder).items()):
+        try:
+            _read(name, entry, folder)
+            report.append((name, True, f"{entry['bytes'] / 1e6:.2f} MB, sha256 {entry['sha256'][:12]}…"))
+        except UserError as error:
+            report.append((name, False, str(error)))
+    return report
+
+
+def pack(
+    name: str, network: nn.Module, *, kind: str, config: dict, digits: list[int], card: str, folder: Path = WEIGHTS
+) -> Path:
+    """Writes a network as fp16 safetensors with its model card and manifest entry, and returns the weights' path.
+
+    network: for a GAN nn.ModuleDict(generator=…, critic=…), for a classifier itself; config: its constructors'
+    arguments; digits: those it was trained on. Raises UserError where fp16 cannot hold the numbers.
+    """
+    import safetensors.torch
+
+    tensors = {key: x.half() if x.is_floating_point() else x for key, x in network.state_dict().items()}
+    if not all(x.isfinite().all() for x in tensors.values()):
+        raise UserError(f"the weights of {name} are not finite in fp16: they cannot be shipped")
+    content = safetensors.torch.save({key: x.contiguous() for key, x in tensors.items()})
+    entry = {
+        "file": f"{name}.safetensors", "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content),
+        "licence": "MIT", "kind": kind, "architecture": "mnist", "config": config, "digits": digits,
+        "card": f"{name}.md",
+    }  # fmt: skip
+    manifest = json.dumps(dict(sorted((entries(folder) | {name: entry}).items())), indent=2) + "\n"
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, written in (
+        (entry["file"], content),
+        (entry["card"], card.encode()),
+        ("manifest.json", manifest.encode()),
+    ):
+        part = folder / f"{file}.part"
+        part.write_bytes(written)
+        os.replace(part, folder / file)
+    return folder / entry["file"]
+
+
+def _read(name: str, entry: dict[str, Any], folder: Path) -> nn.Module:
+    """The entry's network with its weights. Not a byte of the file is parsed before its hash is right."""
+    import safetensors.torch
+
+    path = folder / entry["file"]
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"the weights of {name} cannot be read ({type(error).__name__}): {path}") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != entry["sha256"]:
+        raise UserError(
+            f"the weights of {name} are damaged: {path} has {len(content)} bytes and sha256 {found[:12]}…, expected "
+            f"{entry['bytes']} and {entry['sha256'][:12]}…; reinstall minegan-lite"
+        )
+    tensors = safetensors.torch.load(content)
+    network = _build(entry)
+    network.load_state_dict({key: x.float() if x.dtype == torch.float16 else x for key, x in tensors.items()})
+    return network.eval()
+
+
+def _build(entry: dict[str, Any]) -> nn.Module:
+    config = entry["config"]
+    if entry["kind"] == "classifier":
+        return mnist.DigitClassifier(**config)
+    return nn.ModuleDict({"generator": mnist.Generator(**config), "critic": mnist.Critic(config["width"])})

@@ -1,0 +1,94 @@
+"""What the digit network says of images does not depend on batches, modes or where the images come from."""
+
+import copy
+
+import pytest
+import torch
+
+from minegan_lite.errors import UserError
+from minegan_lite.metrics.features import classifier_error, digit_features, signature
+from minegan_lite.networks.mnist import DigitClassifier
+
+
+@pytest.fixture
+def classifier() -> DigitClassifier:
+    torch.manual_seed(0)
+    network = DigitClassifier(width=2, feature_dim=8)
+    network(torch.randn(20, 1, 28, 28))  # batch statistics that are not the initial ones
+    return network.eval()
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.rand(23, 1, 28, 28, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+def test_features_are_those_of_each_image_alone(classifier, images):
+    with torch.no_grad():
+        alone = torch.cat([classifier.features(image[None]) for image in images])
+    for batch in (5, 500):
+        features = digit_features(images, classifier, batch=batch)
+        assert features.shape == (23, 8)
+        assert not features.requires_grad
+        torch.testing.assert_close(features, alone)
+    assert alone.std(dim=0).max() > 1e-3  # not all alike, so the comparison says something
+
+
+def test_a_classifier_in_training_is_judged_in_eval_mode_and_left_byte_for_byte(classifier, images):
+    expected = digit_features(images, classifier)
+    classifier.train()
+    classifier.trunk[1].eval()
+    before = copy.deepcopy(classifier.state_dict())
+    modes = [module.training for module in classifier.modules()]
+    torch.testing.assert_close(digit_features(images, classifier), expected)
+    classifier_error(classifier, images, 3)
+    assert [module.training for module in classifier.modules()] == modes
+    assert all(torch.equal(before[name], tensor) for name, tensor in classifier.state_dict().items())
+
+
+def test_classifier_error_is_a_counted_share(classifier):
+    """The bias decides for dark images alone: the head is made to say 7 where the image is bright, else 2."""
+    for parameter in classifier.parameters():
+        torch.nn.init.zeros_(parameter)
+    classifier.head[1].bias.data[2] = 1.0
+
+    def by_brightness(x: torch.Tensor) -> torch.Tensor:
+        return x.mean(dim=(1, 2, 3))[:, None].clamp(min=0).expand(-1, 8)
+
+    classifier.trunk = torch.nn.Sequential()
+    classifier.trunk.forward = by_brightness
+    classifier.head[1].weight.data[7] = 10.0
+    images = torch.cat([torch.full((3, 1, 28, 28), 0.9), torch.full((7, 1, 28, 28), -0.9)])
+    assert classifier_error(classifier, images, 2) == pytest.approx(0.3)
+    assert classifier_error(classifier, images, 7) == pytest.approx(0.7)
+    assert classifier_error(classifier, images, 0) == 1
+
+
+def test_signature_follows_the_weights_and_nothing_else(classifier):
+    name = signature(classifier)
+    assert name.startswith("digit-classifier/8/")
+    assert len(name.rsplit("/", 1)[1]) == 12
+    assert signature(copy.deepcopy(classifier).train()) == name
+    for change in ("parameter", "buffer"):
+        other = copy.deepcopy(classifier)
+        tensor = next(other.parameters()) if change == "parameter" else other.trunk[1].running_var
+        tensor.data.flatten()[0] += 1e-3
+        assert signature(other) != name
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        (torch.zeros(4, 3, 28, 28), "28×28 grey"),
+        (torch.zeros(4, 1, 32, 32), "28×28 grey"),
+        (torch.zeros(4, 28, 28), "(n, C, H, W)"),
+        (torch.zeros(0, 1, 28, 28), "non-empty"),
+        (torch.full((4, 1, 28, 28), torch.nan), "NaN"),
+    ],
+)
+def test_images_that_cannot_be_judged_are_one_clear_line(classifier, bad, says):
+    for call in (lambda: digit_features(bad, classifier), lambda: classifier_error(classifier, bad, 1)):
+        with pytest.raises(UserError) as error:
+            call()
+        assert says in str(error.value)
+        assert "\n" not in str(error.value)

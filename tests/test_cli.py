@@ -1,0 +1,305 @@
+"""The command line as a user types it: what works, what is refused in one line, and that nothing is left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from minegan_lite import cli, runs
+
+MINE = ["mine", "--source", "mnist-no-9", "--target", "uci-digits:9", "--images", "100", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def nine(tmp_path_factory) -> Path:
+    run = tmp_path_factory.mktemp("cli") / "nine"
+    assert cli.main([*MINE, "--steps", "4", "--out", str(run)]) == 0
+    return run
+
+
+def refused(capsys, arguments, *words) -> None:
+    """The arguments are refused in one line on stderr that holds the words; exit status 2; stdout stays empty."""
+    try:
+        status = cli.main([str(a) for a in arguments])
+    except SystemExit as left:
+        status = left.code
+    told = capsys.readouterr()
+    assert status == 2
+    assert told.out == ""
+    assert told.err.count("\n") == 1, told.err
+    assert "error: " in told.err
+    for word in words:
+        assert word in told.err
+
+
+def test_mine_then_evaluate_as_json(nine, capsys):
+    assert cli.main(["evaluate", str(nine), "--n", "200", "--json"]) == 0
+    numbers = json.loads(capsys.readouterr().out)
+    assert (numbers["target"], numbers["origin"], numbers["weights"]) == ("uci-digits:9", "uci-digits", "ema")
+    for key in ("classifier_error", "frechet", "coverage"):
+        assert numbers[key].keys() >= {"value", "n", "m", "floor"}
+    assert 0 <= numbers["classifier_error"]["value"] <= 1
+    assert numbers["classifier_error"]["n"] == 200
+
+
+def test_evaluate_prints_a_table_and_raw_weights_differ(nine, capsys):
+    told = []
+    for options in ([], ["--raw"]):
+        assert cli.main(["evaluate", str(nine), "--n", "100", *options]) == 0
+        told.append(capsys.readouterr().out)
+    assert "classifier error" in told[0]
+    assert "real vs real" in told[0]
+    assert "raw weights" in told[1]
+
+
+def test_sample_writes_a_picture(nine, capsys, tmp_path):
+    assert cli.main(["sample", str(nine), "--n", "10", "--seed", "3", "--out", str(tmp_path / "grid.png")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "grid.png")
+    with Image.open(tmp_path / "grid.png") as picture:
+        assert picture.size == (2 * (8 * 29 + 1), 2 * (2 * 29 + 1))
+
+
+def test_finetune_makes_a_run_of_its_own(nine, capsys):
+    before = (nine / "state.pt").read_bytes()
+    assert cli.main(["finetune", str(nine), "--steps", "2", "--device", "cpu"]) == 0
+    tuned = nine.with_name("nine-finetuned")
+    assert str(tuned) in capsys.readouterr().out
+    assert runs.read_settings(tuned)["stage"] == "finetune"
+    assert (nine / "state.pt").read_bytes() == before
+    assert cli.main(["evaluate", str(tuned), "--n", "100"]) == 0
+
+
+def test_the_same_command_twice_gives_identical_bytes(nine, tmp_path):
+    assert cli.main([*MINE, "--steps", "4", "--out", str(tmp_path / "again")]) == 0
+    for name in ("run.json", "state.pt"):
+        assert (nine / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def start(arguments, **environment) -> subprocess.Popen:
+    command = [sys.executable, "-m", "minegan_lite.cli", *map(str, arguments)]
+    return subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL])
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, kill):
+    arguments = [*MINE, "--steps", "8", "--save-every", "2"]
+    assert cli.main([*arguments, "--out", str(tmp_path / "whole")]) == 0
+    cut = [*arguments, "--out", tmp_path / "cut"]
+    process = start(cut)
+    deadline = time.time() + 120
+    while not (tmp_path / "cut/state.pt").exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.time() < deadline
+        time.sleep(0.02)
+    process.send_signal(kill)
+    _, told = process.communicate(timeout=60)
+    if kill == signal.SIGINT and process.returncode != 0:  # on a fast machine it may have finished
+        assert process.returncode == 130
+        assert told.strip().endswith("the same command goes on from the last checkpoint")
+        assert "Traceback" not in told
+    assert cli.main(list(map(str, cut))) == 0
+    for name in ("run.json", "state.pt"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+
+
+def test_without_mnist_and_network_the_embedded_digits_stand_in_and_it_says_so(tmp_path):
+    blocked = "http://127.0.0.1:9"
+    arguments = ["--target", "mnist:9", "--images", "100", "--steps", "2", "--out", tmp_path / "nine"]
+    process = start(
+        ["mine", "--source", "mnist-no-9", *arguments],
+        MINEGAN_DATA=str(tmp_path), MINEGAN_CACHE=str(tmp_path / "cache"), https_proxy=blocked, http_proxy=blocked,
+        HTTPS_PROXY=blocked, HTTP_PROXY=blocked,
+    )  # fmt: skip
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 0, told
+    assert "embedded" in told
+    assert runs.read_settings(tmp_path / "nine")["target"] == "uci-digits:9"
+
+
+def folder(tmp_path, n=6, size=(28, 28), mode="L") -> Path:
+    path = tmp_path / "images"
+    path.mkdir()
+    for i in range(n):
+        Image.new(mode, size, 40 * i if mode == "L" else (40 * i, 0, 0)).save(path / f"{i}.png")
+    return path
+
+
+def test_a_folder_of_images_is_a_target(tmp_path, capsys):
+    run = tmp_path / "run"
+    arguments = [
+        "mine",
+        "--source",
+        "mnist-no-9",
+        "--target",
+        str(folder(tmp_path, 12)),
+        "--steps",
+        "2",
+        "--device",
+        "cpu",
+    ]
+    assert cli.main([*arguments, "--images", "4", "--out", str(run)]) == 0
+    assert cli.main(["evaluate", str(run), "--n", "50", "--json"]) == 0
+    told = capsys.readouterr().out
+    numbers = json.loads(told[told.index("{") :])
+    assert numbers["classifier_error"] is None
+    assert (numbers["frechet"]["n"], numbers["frechet"]["m"]) == (4, 4)
+
+
+def test_photos_of_another_size_are_taken_with_resize(tmp_path):
+    photos = folder(tmp_path, 6, (50, 40), "RGB")
+    arguments = [
+        "mine",
+        "--source",
+        "mnist-no-9",
+        "--target",
+        str(photos),
+        "--resize",
+        "--steps",
+        "1",
+        "--device",
+        "cpu",
+    ]
+    assert cli.main([*arguments, "--out", str(tmp_path / "run")]) == 0
+
+
+def mine_with(out, *changes) -> list:
+    return ["mine", "--source", "mnist-no-9", "--target", "uci-digits:9", "--steps", "2", "--out", out, *changes]
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        (["--source", "mnist-no-11"], "mnist-no-9"),
+        (["--target", "mnist:11"], "0 to 9"),
+        (["--target", "mnist:nine"], "digit after the colon"),
+        (["--target", "letters"], "unknown target"),
+        (["--images", "0"], "at least 2"),
+        (["--images", "1"], "at least 2"),
+        (["--images", "-4"], "at least 2"),
+        (["--images", "100000"], "100000"),
+        (["--steps", "-1"], "steps"),
+        (["--steps", "0"], "steps"),
+        (["--steps", "many"], "--steps"),
+        (["--seed", "-1"], "seed"),
+        (["--preset", "best"], "preset"),
+        (["--device", "tpu"], "--device"),
+        (["--speed", "9"], "--speed"),
+    ],
+)
+def test_bad_arguments_are_refused_in_one_line_and_leave_nothing(tmp_path, capsys, changes, word):
+    refused(capsys, mine_with(tmp_path / "deep/run", *changes), word)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_missing_gpu_is_told_in_one_line(tmp_path, capsys):
+    refused(capsys, mine_with(tmp_path / "run", "--device", "cuda"), "cuda")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_folders_are_refused_and_leave_nothing(tmp_path, capsys):
+    images = folder(tmp_path)
+
+    def attempt(word):
+        refused(capsys, mine_with(tmp_path / "run", "--target", images), word)
+        assert not (tmp_path / "run").exists()
+
+    (images / "notes.txt").write_text("not an image")
+    attempt("notes.txt")
+    (images / "notes.txt").unlink()
+    whole = (images / "3.png").read_bytes()
+    (images / "3.png").write_bytes(whole[: len(whole) // 2])
+    attempt("3.png")
+    Image.new("L", (27, 28)).save(images / "3.png")
+    attempt("3.png")
+    Image.new("RGB", (28, 28)).save(images / "3.png")
+    attempt("3.png")
+    (images / "3.png").write_bytes(whole)
+    for name in "0125":
+        (images / f"{name}.png").unlink()
+    attempt("at least 4")
+
+
+def test_bad_output_paths_are_refused_and_untouched(tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis/thesis.tex").write_text("mine")
+    refused(capsys, mine_with(tmp_path / "file"), "is a file")
+    refused(capsys, mine_with(tmp_path / "thesis"), "occupied")
+    refused(capsys, mine_with("/proc/minegan" if os.geteuid() == 0 else "/minegan"), "cannot write")
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "thesis", "thesis.tex"]
+
+
+def test_changed_arguments_are_refused_with_the_reason(nine, capsys):
+    before = (nine / "state.pt").read_bytes()
+    refused(capsys, [*MINE, "--steps", "5", "--out", nine], "steps was 4 and is now 5")
+    assert (nine / "state.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["sample", "evaluate", "finetune"])
+def test_what_is_no_run_is_refused(tmp_path, capsys, command):
+    refused(capsys, [command, tmp_path / "nowhere"], "not a run folder")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/run.json").write_text("{}")
+    refused(capsys, [command, tmp_path / "run"], "no checkpoint yet")
+    assert [p.name for p in tmp_path.rglob("*")] == ["run", "run.json"]
+
+
+def test_a_damaged_weight_file_is_refused(tmp_path, capsys, monkeypatch):
+    from minegan_lite import zoo
+
+    copy = tmp_path / "weights"
+    copy.mkdir()
+    for file in zoo.WEIGHTS.iterdir():
+        content = file.read_bytes()
+        (copy / file.name).write_bytes(content[:-1] + b"\0" if file.name == "mnist-no-9.safetensors" else content)
+    for function in (zoo.load, zoo.names, zoo.entries, zoo.verify, zoo.load_classifier):
+        monkeypatch.setattr(function, "__defaults__", (copy,))
+    refused(capsys, mine_with(tmp_path / "run"), "mnist-no-9", "damaged")
+    assert not (tmp_path / "run").exists()
+    assert cli.main(["zoo", "verify"]) == 2
+    told = capsys.readouterr()
+    assert "BAD mnist-no-9" in told.out
+    assert told.err.count("\n") == 1
+
+
+def test_zoo_lists_and_verifies(capsys):
+    assert cli.main(["zoo"]) == 0
+    assert "mnist-no-9" in capsys.readouterr().out
+    assert cli.main(["zoo", "verify"]) == 0
+    assert "BAD" not in capsys.readouterr().out
+
+
+def test_run_refuses_unknown_chapters_and_tiers(capsys, tmp_path):
+    refused(capsys, ["run", "nonsense", "--out", tmp_path / "out"], "nonsense")
+    refused(capsys, ["run", "off_manifold_digits", "--tier", "huge", "--out", tmp_path / "out"], "huge")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_runs(capsys):
+    assert cli.main(["doctor"]) == 0
+    assert "weights" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["mine"], ["finetune"], ["sample"], ["evaluate"], ["zoo"], ["run"], ["doctor"]]
+)
+def test_help_teaches(capsys, command):
+    with pytest.raises(SystemExit) as left:
+        cli.main([*command, "--help"])
+    assert left.value.code == 0
+    told = capsys.readouterr().out
+    assert "usage: minegan-lite" in told
+    if command in ([], ["mine"]):
+        assert "mnist:9" in told
+
+
+def test_no_command_is_wrong_use(capsys):
+    refused(capsys, [], "COMMAND")

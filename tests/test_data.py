@@ -1,0 +1,474 @@
+"""Data: what few_shot draws, where MNIST is looked for, and the one clear line for each bad input."""
+
+import gzip
+import hashlib
+import http.server
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision.datasets
+from PIL import Image
+
+from minegan_lite import data
+from minegan_lite.errors import UserError
+
+HAS_MNIST = data.find_mnist() is not None
+needs_mnist = pytest.mark.skipif(not HAS_MNIST, reason="MNIST is neither in $MINEGAN_DATA nor in the cache")
+SHAPE = (1, 8, 8)
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    """Each test finds the notices unsaid and the downloads untried, as a new process does."""
+    for cached in (data._say, data._download_mnist):
+        cached.cache_clear()
+
+
+@pytest.fixture
+def without_mnist(monkeypatch, tmp_path):
+    monkeypatch.delenv("MINEGAN_DATA", raising=False)
+    monkeypatch.setenv("MINEGAN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MINEGAN_OFFLINE", "1")
+
+
+def rows(images: torch.Tensor) -> set[bytes]:
+    return {image.numpy().tobytes() for image in images}
+
+
+# --- MNIST itself -----------------------------------------------------------------------------------------------
+
+
+@needs_mnist
+def test_mnist_target_is_n_images_of_the_digit_and_all_of_its_test_images():
+    target = data.few_shot("mnist", digit=9, n=100, seed=3)
+    train, labels, origin = data.load_mnist("train")
+    test, test_labels, _ = data.load_mnist("test")
+    assert (target.name, target.digit, target.origin, target.seed, origin) == ("mnist:9", 9, "mnist", 3, "mnist")
+    assert target.train.shape == (100, 1, 28, 28)
+    assert target.train.dtype == target.held_out.dtype == torch.float32
+    nines = rows(train[labels == 9] / 127.5 - 1)
+    assert len(rows(target.train)) == 100
+    assert rows(target.train) <= nines
+    assert torch.equal(target.held_out, test[test_labels == 9] / 127.5 - 1)
+    assert len(target.held_out) == 1009  # of MNIST's 10,000 test digits
+    assert not rows(target.train) & rows(target.held_out)
+
+
+@needs_mnist
+def test_mnist_default_is_a_thousand_images():
+    assert len(data.few_shot("mnist", digit=5).train) == 1000
+
+
+@needs_mnist
+def test_too_many_images_says_how_many_there_are():
+    with pytest.raises(UserError, match="5949 images of the digit 9"):  # the published count
+        data.few_shot("mnist", digit=9, n=5950)
+    assert len(data.few_shot("mnist", digit=9, n=5949).train) == 5949
+
+
+def tiny_mnist(root: Path, monkeypatch) -> dict[str, bytes]:
+    """MNIST's four files with 3 images a digit and split; their checksums take the place of the real ones."""
+    raw = {}
+    for split, value in (("train", 1), ("t10k", 2)):
+        images = np.stack([np.full((28, 28), 10 * digit + value, np.uint8) for digit in range(10) for _ in range(3)])
+        raw[f"{split}-images-idx3-ubyte"] = struct.pack(">IIII", 2051, 30, 28, 28) + images.tobytes()
+        raw[f"{split}-labels-idx1-ubyte"] = (
+            struct.pack(">II", 2049, 30) + np.arange(10).repeat(3).astype("u1").tobytes()
+        )
+    monkeypatch.setattr(data, "MNIST_MD5", {name: hashlib.md5(content).hexdigest() for name, content in raw.items()})
+    for name, content in raw.items():
+        path = root / "MNIST" / "raw" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return raw
+
+
+def test_the_named_folder_is_read_before_the_cache(without_mnist, monkeypatch, tmp_path):
+    tiny_mnist(tmp_path / "cache", monkeypatch)
+    assert data.find_mnist() == tmp_path / "cache"
+    tiny_mnist(tmp_path / "named", monkeypatch)
+    monkeypatch.setenv("MINEGAN_DATA", str(tmp_path / "named"))
+    assert data.find_mnist() == tmp_path / "named"
+    images, labels, origin = data.load_mnist("test")
+    assert (images.shape, images.dtype, origin) == ((30, 1, 28, 28), torch.uint8, "mnist")
+    assert images[:, 0, 0, 0].tolist() == (10 * labels + 2).tolist()
+    assert len(data.few_shot("mnist", digit=4, n=3).train) == 3
+
+
+def test_a_named_folder_without_mnist_falls_through_to_the_cache(without_mnist, monkeypatch, tmp_path):
+    tiny_mnist(tmp_path / "cache", monkeypatch)
+    monkeypatch.setenv("MINEGAN_DATA", str(tmp_path / "nothing here"))
+    assert data.load_mnist("train")[2] == "mnist"
+
+
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"])
+def test_a_damaged_file_is_refused(without_mnist, monkeypatch, tmp_path, name):
+    tiny_mnist(tmp_path, monkeypatch)
+    monkeypatch.setenv("MINEGAN_DATA", str(tmp_path))
+    path = tmp_path / "MNIST" / "raw" / name
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"{name} is damaged"):
+        data.few_shot("mnist", digit=1, n=2)
+
+
+# --- the download, from a server of our own ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def mirror(without_mnist, monkeypatch, tmp_path):
+    """A folder that a local server offers as torchvision's only mirror, with four packed files in it."""
+    offered = tmp_path / "offered"
+    offered.mkdir()
+    resources = []
+    for name, content in tiny_mnist(tmp_path / "unused", monkeypatch).items():
+        packed = gzip.compress(content)
+        (offered / f"{name}.gz").write_bytes(packed)
+        resources.append((f"{name}.gz", hashlib.md5(packed).hexdigest()))
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(offered))
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(torchvision.datasets.MNIST, "resources", resources)
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("MINEGAN_OFFLINE", "0")
+    yield offered
+    server.shutdown()
+    server.server_close()
+
+
+def cached_files(tmp_path: Path) -> list[str]:
+    return sorted(path.name for path in (tmp_path / "cache").rglob("*") if path.is_file())
+
+
+def test_a_download_fills_the_cache_once(mirror, tmp_path):
+    images, _, origin = data.load_mnist("train")
+    assert (origin, len(images)) == ("mnist", 30)
+    assert cached_files(tmp_path) == sorted(data.MNIST_MD5)
+    for path in mirror.iterdir():
+        path.unlink()
+    data._download_mnist.cache_clear()
+    assert data.load_mnist("test")[2] == "mnist"  # from the cache: the mirror is empty now
+
+
+def test_the_second_mirror_is_tried(mirror, monkeypatch, tmp_path):
+    with socket.socket() as closed:  # bound but not listening: connections are refused
+        closed.bind(("127.0.0.1", 0))
+        dead = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+        monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [dead, *torchvision.datasets.MNIST.mirrors])
+        assert data.load_mnist("train")[2] == "mnist"
+
+
+@pytest.mark.parametrize("harm", ["truncated", "a login page", "missing"])
+def test_a_half_download_never_looks_complete(mirror, tmp_path, harm, capsys):
+    last = mirror / "t10k-labels-idx1-ubyte.gz"
+    content = last.read_bytes()
+    last.unlink()
+    if harm != "missing":
+        last.write_bytes(content[: len(content) // 2] if harm == "truncated" else b"<html>welcome to the hotel</html>")
+    assert data.load_mnist("train")[2] == "uci-digits"
+    assert cached_files(tmp_path) == sorted(set(data.MNIST_MD5) - {"t10k-labels-idx1-ubyte"})
+    assert "no MNIST" in capsys.readouterr().err
+    last.write_bytes(content)  # the mirror is healed, and the next process goes on where this one stopped
+    data._download_mnist.cache_clear()
+    assert data.load_mnist("train")[2] == "mnist"
+
+
+def test_offline_never_knocks(mirror, monkeypatch, tmp_path):
+    monkeypatch.setenv("MINEGAN_OFFLINE", "1")
+    assert data.load_mnist("train")[2] == "uci-digits"
+    assert cached_files(tmp_path) == []
+
+
+# --- the embedded digits ----------------------------------------------------------------------------------------
+
+
+def test_embedded_digits_stand_in_with_one_line(without_mnist, capfd):
+    for _ in range(2):
+        target = data.few_shot("mnist", digit=9, n=20)
+    assert (target.origin, target.name, len(target.train)) == ("uci-digits", "uci-digits:9", 20)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "no MNIST" in err
+    assert "embedded" in err
+
+
+def test_the_line_says_to_what_the_number_of_images_was_lowered(without_mnist, capfd):
+    target = data.few_shot("mnist", digit=9, n=1000)
+    assert f"{len(target.train)} images of the digit 9 instead of 1000" in capfd.readouterr().err
+    assert len(target.train) == 122  # nines among the first 1,200 embedded digits
+
+
+def test_embedded_digits_by_name_are_quiet_and_strict(without_mnist, capfd):
+    target = data.few_shot("uci-digits", digit=9)
+    assert capfd.readouterr().err == ""
+    assert (len(target.train), len(target.held_out)) == (122, 58)
+    with pytest.raises(UserError, match="122 images of the digit 9"):
+        data.few_shot("uci-digits", digit=9, n=123)
+
+
+def test_embedded_digits_are_framed_as_mnist_is(without_mnist):
+    from sklearn.datasets import load_digits
+
+    images, labels, _ = data.load_mnist("train")
+    assert images.shape == (1200, 1, 28, 28)
+    assert torch.equal(labels, torch.from_numpy(load_digits().target[:1200]).long())
+    border = torch.ones(28, 28, dtype=torch.bool)
+    border[4:24, 4:24] = False
+    assert images[:, 0, border].max() == 0
+    assert images.max() == 255
+    small = torch.from_numpy(load_digits().images[:1200]) * 255 / 16
+    means = images[:, 0, 4:24, 4:24].double().mean((1, 2))
+    assert (means - small.mean((1, 2))).abs().max() < 12  # enlarging keeps the ink, but for the edges
+
+
+def test_splits_of_the_embedded_digits_are_disjoint(without_mnist):
+    train, _, _ = data.load_mnist("train")
+    test, _, _ = data.load_mnist("test")
+    assert (len(train), len(test)) == (1200, 597)
+    assert not rows(train) & rows(test)
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_one_seed_gives_the_same_bytes_and_another_does_not(without_mnist, seed):
+    first, again, other = (data.few_shot("mnist", digit=3, n=50, seed=s).train for s in (seed, seed, seed + 1))
+    assert torch.equal(first, again)
+    assert rows(first) != rows(other)
+
+
+def test_without_mnist_and_network_a_process_starts_quickly(tmp_path):
+    """A mirror that accepts no connection must not hold a reader up; imports included, on a busy machine."""
+    environment = {key: value for key, value in os.environ.items() if key not in ("MINEGAN_DATA", "MINEGAN_OFFLINE")}
+    environment |= {"MINEGAN_CACHE": str(tmp_path), "PYTHONPATH": str(Path(data.__file__).parents[1])}
+    environment |= {"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+    code = "import minegan_lite.data as d; print(len(d.few_shot('mnist', digit=9, n=100).train))"
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "100\n"), done.stderr
+    assert done.stderr.count("\n") == 1
+    assert time.monotonic() - start < 60
+
+
+# --- bad input for digits ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [0, 1, -5, 2.5, "9"])
+@pytest.mark.parametrize("source", ["mnist", "uci-digits", "a folder"])
+def test_a_useless_number_of_images_is_refused(without_mnist, source, n):
+    with pytest.raises(UserError, match="at least 2"):
+        data.few_shot(source, digit=9, n=n)
+
+
+@pytest.mark.parametrize("digit", [None, 10, -1, "9", 1.5])
+def test_a_digit_is_needed(without_mnist, digit):
+    with pytest.raises(UserError, match="digit from 0 to 9"):
+        data.few_shot("mnist", digit=digit)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"source": "mnits"}, "'mnits' is no folder"),
+        ({"source": 9}, "unknown source 9"),
+        ({"source": "mnits", "digit": 9}, "a digit goes with"),
+        ({"source": "uci-digits", "digit": 9, "image_shape": (3, 64, 64)}, r"draws \(3, 64, 64\)"),
+        ({"source": "uci-digits", "digit": 9, "seed": "today"}, "seed must be a whole number"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_one_line(without_mnist, arguments, match):
+    with pytest.raises(UserError, match=match) as caught:
+        data.few_shot(**arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_split_is_refused(without_mnist):
+    with pytest.raises(UserError, match="'train' or 'test'"):
+        data.load_mnist("valid")
+
+
+# --- folders and lists ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Ten grey 8×8 pictures, each of one value 0, 20, … 180."""
+    folder = tmp_path / "grey pictures"
+    folder.mkdir()
+    for i in range(10):
+        Image.new("L", (8, 8), 20 * i).save(folder / f"{i}.png")
+    return folder
+
+
+def test_a_folder_is_split_by_seed(folder):
+    (folder / ".DS_Store").write_text("hidden files are none of ours")
+    target = data.few_shot(folder, image_shape=SHAPE, seed=1)
+    assert (target.train.shape, target.held_out.shape) == ((8, *SHAPE), (2, *SHAPE))
+    assert (target.name, target.origin, target.digit) == ("grey pictures", "folder", None)
+    assert target.train.dtype == torch.float32
+    values = torch.cat([target.train, target.held_out])[:, 0, 0, 0]
+    torch.testing.assert_close(values.sort().values, torch.arange(0, 200, 20) / 127.5 - 1)
+    again = data.few_shot(str(folder), image_shape=SHAPE, seed=1)
+    assert torch.equal(again.train, target.train)
+    assert torch.equal(again.held_out, target.held_out)
+    assert not torch.equal(data.few_shot(folder, image_shape=SHAPE, seed=2).train, target.train)
+    assert len(data.few_shot(folder, image_shape=SHAPE, n=3).held_out) == 7
+
+
+def test_paths_pictures_and_tensors_are_one(folder):
+    paths = sorted(folder.iterdir())
+    pictures = [Image.open(path) for path in paths]
+    bytes_ = [torch.full(SHAPE, 20 * i, dtype=torch.uint8) for i in range(10)]
+    floats = [data.to_signed(x) for x in bytes_]
+    targets = [
+        data.few_shot(x, image_shape=SHAPE) for x in (folder, paths, pictures, bytes_, floats, torch.stack(floats))
+    ]
+    for target in targets[1:]:
+        assert torch.equal(target.train, targets[0].train)
+        assert (target.origin, target.name) == ("images", "images")
+
+
+def test_colours_keep_their_order(tmp_path):
+    for i in range(4):
+        Image.new("RGB", (4, 2), (255, 0, 51)).save(tmp_path / f"{i}.png")
+    target = data.few_shot(tmp_path, image_shape=(3, 2, 4))
+    torch.testing.assert_close(target.train[0, :, 1, 3], torch.tensor([1.0, -1.0, -0.6]))
+
+
+def test_resize_covers_and_crops_the_centre():
+    wide = np.zeros((16, 64), np.uint8)
+    wide[:, 24:40] = 255  # the middle quarter: exactly what a square crop keeps
+    target = data.few_shot([Image.fromarray(wide)] * 4, image_shape=SHAPE, resize=True)
+    assert target.train.shape[1:] == SHAPE
+    assert target.train[:, :, :, 1:-1].min() > 0.99
+    tensors = data.few_shot([torch.from_numpy(wide)[None]] * 4, image_shape=SHAPE, resize=True)
+    assert torch.equal(tensors.train, target.train)
+
+
+def test_resize_is_antialiased():
+    stripes = np.zeros((64, 64), np.uint8)
+    stripes[:, ::2] = 255
+    target = data.few_shot([Image.fromarray(stripes)] * 4, image_shape=SHAPE, resize=True)
+    assert target.train[..., 1:-1].abs().max() < 0.1  # mid grey; picking pixels would give black or white
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "1", "LA"])
+def test_resize_converts_modes(mode):
+    white = [Image.new("L", (8, 8), 255).convert(mode)] * 4
+    for channels in (1, 3):
+        target = data.few_shot(white, image_shape=(channels, 8, 8), resize=True)
+        assert torch.equal(target.train, torch.ones(2, channels, 8, 8))
+    with pytest.raises(UserError, match="image 0 has"):
+        data.few_shot(white, image_shape=SHAPE)
+
+
+def spoil_text(folder):
+    (folder / "5 notes.txt").write_text("not an image")
+
+
+def spoil_truncated(folder):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (8, 8), dtype=np.uint8)).save(folder / "5 notes.txt.png")
+    path = folder / "5 notes.txt.png"
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def spoil_subfolder(folder):
+    (folder / "5 notes.txt").mkdir()
+
+
+def spoil_size(folder):
+    Image.new("L", (9, 8)).save(folder / "5 notes.txt.png")
+
+
+def spoil_channels(folder):
+    Image.new("RGB", (8, 8)).save(folder / "5 notes.txt.png")
+
+
+def spoil_depth(folder):
+    Image.fromarray(np.zeros((8, 8), np.uint16)).save(folder / "5 notes.txt.png")
+
+
+@pytest.mark.parametrize(
+    "spoil", [spoil_text, spoil_truncated, spoil_subfolder, spoil_size, spoil_channels, spoil_depth]
+)
+def test_one_bad_file_is_refused_by_name(folder, spoil):
+    spoil(folder)
+    with pytest.raises(UserError, match=r"5 notes\.txt") as caught:
+        data.few_shot(folder, image_shape=SHAPE)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_wrong_shape_is_named(folder):
+    with pytest.raises(UserError, match=r"\(1, 8, 8\).*draws \(1, 28, 28\)"):
+        data.few_shot(folder, image_shape=(1, 28, 28))
+    assert data.few_shot(folder, image_shape=(1, 28, 28), resize=True).train.shape[1:] == (1, 28, 28)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_too_few_images_are_refused(tmp_path, count):
+    for i in range(count):
+        Image.new("L", (8, 8)).save(tmp_path / f"{i}.png")
+    with pytest.raises(UserError, match=f"holds {count} images"):
+        data.few_shot(tmp_path, image_shape=SHAPE)
+
+
+def test_too_many_asked_of_a_folder_says_how_many_there_are(folder):
+    with pytest.raises(UserError, match="holds 10 images: at most 8"):
+        data.few_shot(folder, n=9, image_shape=SHAPE)
+    assert len(data.few_shot(folder, n=8, image_shape=SHAPE).train) == 8
+
+
+def test_a_missing_folder_and_a_file_are_refused(folder):
+    for path in (folder / "nowhere", folder / "0.png"):
+        with pytest.raises(UserError, match="is no folder"):
+            data.few_shot(path, image_shape=SHAPE)
+
+
+def test_a_folder_needs_the_shape_of_the_generator(folder):
+    with pytest.raises(UserError, match="image_shape"):
+        data.few_shot(folder)
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        torch.full(SHAPE, float("nan")),
+        torch.full(SHAPE, float("inf")),
+        torch.full(SHAPE, 1.5),
+        torch.full(SHAPE, 200),
+        torch.zeros(8, 8),
+        torch.zeros(3, 8, 8),
+        torch.zeros(1, 8, 9),
+        np.zeros(SHAPE),
+        "nowhere.png",
+        None,
+    ],
+)
+def test_one_bad_item_of_a_list_is_refused(spoiled):
+    good = [torch.zeros(SHAPE)] * 4
+    with pytest.raises(UserError, match=r"image 4|nowhere\.png") as caught:
+        data.few_shot([*good, spoiled], image_shape=SHAPE)
+    assert "\n" not in str(caught.value)
+
+
+def test_resize_does_not_guess_the_channels_of_a_tensor():
+    with pytest.raises(UserError, match=r"\(3, 9, 9\)"):
+        data.few_shot([torch.zeros(3, 9, 9)] * 4, image_shape=SHAPE, resize=True)

@@ -1,0 +1,26 @@
+"""The doctor tells what is there, and what is wrong."""
+
+import platform
+
+import torch
+
+from minegan_lite import __version__, doctor, zoo
+
+
+def test_report_names_versions_device_data_and_weights(monkeypatch, tmp_path):
+    monkeypatch.setenv("MINEGAN_DATA", str(tmp_path))
+    monkeypatch.setenv("MINEGAN_CACHE", str(tmp_path))
+    told = doctor.report()
+    assert (told["minegan-lite"], told["python"], told["torch"]) == (
+        __version__, platform.python_version(), str(torch.__version__)
+    )  # fmt: skip
+    assert told["device"].split()[0] in ("cpu", "cuda", "mps")
+    assert told["MNIST"].startswith("not found")
+    assert all(name in told["weights"] for name in zoo.names())
+    assert __version__ in doctor.line()
+    assert "\n" not in doctor.line()
+
+
+def test_report_names_what_is_damaged(monkeypatch):
+    monkeypatch.setattr(zoo, "verify", lambda: [("mnist-all", True, "1 MB"), ("mnist-no-9", False, "too short")])
+    assert doctor.report()["weights"] == "mnist-no-9: too short"

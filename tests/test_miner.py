@@ -1,0 +1,67 @@
+"""The miner's inits, measured on what they promise."""
+
+import math
+
+import pytest
+import torch
+
+from minegan_lite.miner import INITS, Miner
+
+
+def outputs(init: str, sizes=(128, 128, 128), n=4096, **options) -> torch.Tensor:
+    miner = Miner(sizes, init=init, rng=torch.Generator().manual_seed(1), **options)
+    u = torch.randn(n, sizes[0], generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        return miner(u)
+
+
+def mean_cosine(z: torch.Tensor) -> float:
+    unit = z / z.norm(dim=1, keepdim=True)
+    n = len(z)
+    return ((unit.sum(0).square().sum() - n) / (n * (n - 1))).item()
+
+
+def test_paper_init_is_the_supplements_normal():
+    miner = Miner((128, 128, 128), init="paper", rng=torch.Generator().manual_seed(0))
+    weights = torch.cat([layer.weight.flatten() for layer in miner.layers])
+    assert weights.mean().abs() < 3 * 0.01 / math.sqrt(len(weights))
+    assert weights.std().item() == pytest.approx(0.01, rel=0.02)
+    assert all((layer.bias == 0).all() for layer in miner.layers)
+
+
+def test_paper_init_collapses_and_scale_preserving_does_not():
+    # 128·0.01²/2·128·0.01² ≈ 8e-5: the variance that theory gives the paper's init after ReLU and two layers
+    assert outputs("paper").var().item() == pytest.approx(128 * 1e-4 * 128 * 1e-4 / 2, rel=0.15)
+    kept = outputs("scale-preserving")
+    assert kept.mean().abs() < 0.02
+    assert kept.std().item() == pytest.approx(1, abs=0.03)
+    assert abs(mean_cosine(kept)) < 0.01  # a He init leaves about 1/π here
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh"])
+@pytest.mark.parametrize("sizes", [(8, 64, 128, 256, 512), (128, 256, 64), (64, 64, 64, 64, 64)])
+def test_scale_is_preserved_at_any_depth_width_and_activation(sizes, activation):
+    z = outputs("scale-preserving", sizes, activation=activation)
+    assert z.std().item() == pytest.approx(1, abs=0.15)
+    assert abs(mean_cosine(z)) < 0.08
+
+
+def test_forward_is_the_textbook_mlp():
+    miner = Miner((3, 4, 2))
+    u = torch.randn(5, 3)
+    first, second = miner.layers
+    by_hand = (u @ first.weight.T + first.bias).clamp(min=0) @ second.weight.T + second.bias
+    torch.testing.assert_close(miner(u), by_hand)
+
+
+def test_one_seed_one_miner():
+    for init in INITS:
+        first, second, other = (Miner((4, 4, 4), init=init, rng=torch.Generator().manual_seed(s)) for s in (0, 0, 1))
+        assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+        assert not torch.equal(first.layers[0].weight, other.layers[0].weight)
+
+
+@pytest.mark.parametrize("bad", [{"sizes": (4,)}, {"sizes": (4, 0)}, {"activation": "sine"}, {"init": "zero"}])
+def test_bad_arguments_are_refused(bad):
+    with pytest.raises(ValueError, match=r"size|unknown"):
+        Miner(**bad)

@@ -1,0 +1,139 @@
+"""What the project's files say of each other: one list of dependencies, one version, one address."""
+
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+import minegan_lite
+
+ROOT = Path(__file__).resolve().parents[1]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+TEXT = {".cfg", ".css", ".ipynb", ".js", ".json", ".lock", ".md", ".py", ".toml", ".yaml", ".yml", ""}
+
+
+def locked() -> dict[str, Version]:
+    return {canonicalize_name(name): Version(v) for name, v in re.findall(r"^([\w.-]+)==([^ ;\\]+)", LOCK, re.M)}
+
+
+def wanted() -> list[Requirement]:
+    return [Requirement(line) for lines in (PROJECT["dependencies"], *EXTRAS.values()) for line in lines]
+
+
+def test_lock_satisfies_every_dependency():
+    versions = locked()
+    for requirement in wanted():
+        version = versions[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(version, prereleases=True), requirement
+
+
+def test_lock_was_compiled_from_this_list():
+    """uv notes who asked for each package: those that the project asked for are those that it lists."""
+    asked = re.findall(r"^([\w.-]+)==(?:(?!^\S)[\s\S])*?minegan-lite \(pyproject\.toml\)", LOCK, re.M)
+    assert {canonicalize_name(name) for name in asked} == {canonicalize_name(r.name) for r in wanted()}
+
+
+def test_every_locked_package_has_a_hash():
+    blocks = re.split(r"^(?=[\w.-]+==)", LOCK, flags=re.M)[1:]
+    assert len(blocks) == len(locked()) > 100
+    assert [block.split()[0] for block in blocks if "--hash=sha256:" not in block] == []
+
+
+def test_torchvision_works_with_the_locked_torch():
+    needs = [Requirement(line) for line in importlib.metadata.requires("torchvision")]
+    (torch,) = [requirement for requirement in needs if requirement.name == "torch"]
+    assert importlib.metadata.version("torchvision") == str(locked()["torchvision"])
+    assert torch.specifier.contains(locked()["torch"])
+
+
+def test_colab_keeps_its_torch_and_numpy():
+    """Lower bounds only, of everything that an installation without extras brings."""
+    for requirement in map(Requirement, PROJECT["dependencies"]):
+        assert {specifier.operator for specifier in requirement.specifier} == {">="}, requirement
+
+
+def test_conda_installs_the_lock_and_nothing_else_through_pip():
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
+    (pip,) = [entry["pip"] for entry in listed if isinstance(entry, dict)]
+    assert pip == ["--require-hashes", "-r requirements.lock"]
+    plain = [entry for entry in listed if isinstance(entry, str)]
+    assert plain == [f"python{PROJECT['requires-python']}", "pip"]
+
+
+def test_the_address_is_the_same_everywhere():
+    url = CONFIG["repository"]["url"]
+    assert PROJECT["urls"]["Repository"] == url
+    for file in _files():
+        text = file.read_text(encoding="utf-8")
+        for found in re.findall(r"https://github\.com/[\w.-]+/minegan-lite\b", text):
+            assert found == url, file
+
+
+def test_the_version_stands_in_one_place():
+    assert "version" not in PROJECT
+    assert PYPROJECT["tool"]["hatch"]["version"]["path"] == "minegan_lite/__init__.py"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", minegan_lite.__version__)
+
+
+def test_no_registry_and_no_machine_is_named():
+    hosts = re.compile("|".join([r"pypi\.(?:org|python)", r"python[h]osted\.org", r"npm[j]s\.org", r"debian\.org"]))
+    machine = re.compile(r"(?<![\w.])/(?:root|work|home)/\w|file:/+\w|--(?:extra-)?index-url [^-\s]|--find-links")
+    for file in _files():
+        if file != Path(__file__):
+            text = file.read_text(encoding="utf-8")
+            assert not hosts.search(text), file
+            if file.suffix in {".lock", ".toml", ".yml", ".md", ".json"}:
+                assert not machine.search(text), file
+
+
+def _files() -> list[Path]:
+    """Every text file that is, or is about to be, committed."""
+    listing = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if listing.returncode:
+        pytest.skip("not a git checkout")
+    files = [ROOT / name for name in listing.stdout.split("\0") if name]
+    return [file for file in files if file.suffix in TEXT and file.is_file()]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> list[str]:
+    """What the wheel holds, built offline by the backend that pyproject.toml names."""
+    import hatchling.build
+
+    folder = tmp_path_factory.mktemp("wheel")
+    copy = folder / "copy"
+    skip = shutil.ignore_patterns(".git", ".venv", "_build", "runs", "__pycache__", ".*_cache")
+    shutil.copytree(ROOT, copy, ignore=skip)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(copy)
+        name = hatchling.build.build_wheel(str(folder))
+    return zipfile.ZipFile(folder / name).namelist()
+
+
+def test_wheel_carries_weights_results_and_tiers(wheel):
+    for folder in ("weights", "networks", "metrics"):
+        for file in (ROOT / "minegan_lite" / folder).iterdir():
+            if file.is_file():
+                assert f"minegan_lite/{folder}/{file.name}" in wheel
+    for folder in ("results", "tiers"):
+        for file in (ROOT / "book" / folder).iterdir():
+            assert f"minegan_lite/{folder}/{file.name}" in wheel
+    assert not [name for name in wheel if name.startswith(("tests/", "book/", "data_scripts/"))]

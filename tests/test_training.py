@@ -1,0 +1,267 @@
+"""The two stages: frozen is frozen, one seed is one result, a killed run goes on as if nothing had happened."""
+
+import math
+
+import pytest
+import torch
+from tiny import TinyCritic, everything, same, tiny_gan, tiny_target
+
+from minegan_lite import runs, training
+from minegan_lite.data import FewShot
+from minegan_lite.errors import Diverged, UserError
+from minegan_lite.gan import GAN, StandardNormal
+from minegan_lite.mined import Unmined
+from minegan_lite.training import finetune, mine
+
+FAST = {"steps": 12, "batch": 4, "save_every": 4, "log_every": 3, "progress": False, "device": "cpu"}
+
+
+def outcome(mined) -> list[torch.Tensor]:
+    return [
+        *mined.miner.state_dict().values(), *mined.miner_average.state_dict().values(),
+        *mined.critic.state_dict().values(), *mined.generator_average.state_dict().values(), mined.sample(5),
+    ]  # fmt: skip
+
+
+def equal(a, b) -> bool:
+    return a.history == b.history and all(torch.equal(x, y) for x, y in zip(outcome(a), outcome(b), strict=True))
+
+
+def test_frozen_means_every_byte_flag_and_mode():
+    gan = tiny_gan()  # in train mode, with BatchNorm and both spectral norms
+    generator, critic = everything(gan.generator), everything(gan.critic)
+    mined = mine(gan, tiny_target(), **FAST)
+    assert same(generator, everything(gan.generator))
+    assert same(critic, everything(gan.critic))
+    assert mined.gan.generator is gan.generator
+    assert not torch.equal(mined.critic.layers[1].weight, gan.critic.layers[1].weight)
+
+
+def test_stage_one_moves_the_miner_towards_the_target():
+    """An oracle: G is the identity from z (4,) to 2×2 images, so the mined mean must go to the target's."""
+
+    class Reshape(torch.nn.Module):
+        latent_dim, embedding_dim, image_shape = 4, None, (1, 2, 2)
+
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.tensor(1.0))
+
+        def forward(self, z):
+            return torch.tanh(self.scale * z).unflatten(1, (1, 2, 2))
+
+    torch.manual_seed(0)
+    gan = GAN(Reshape(), TinyCritic(2), StandardNormal(4), "reshape")
+    target = (torch.tensor([0.6, -0.6, 0.6, -0.6]) + 0.1 * torch.randn(64, 4)).clamp(-1, 1).view(-1, 1, 2, 2)
+    options = {"steps": 300, "miner_lr": 5e-3, "critic_lr": 5e-3, "device": "cpu", "progress": False, "batch": 32}
+    mined = mine(gan, target, **options)
+    gap = (mined.sample(2000).mean(0) - target.mean(0)).abs().max().item()
+    before = (Unmined(gan).sample(2000).mean(0) - target.mean(0)).abs().max().item()
+    assert gap < 0.15 < before
+
+
+def test_stage_two_trains_everything_and_leaves_stage_one_alone():
+    gan = tiny_gan()
+    mined = mine(gan, tiny_target(), **FAST)
+    before = everything(gan.generator), everything(mined.miner), everything(mined.critic)
+    tuned = finetune(mined, tiny_target(), **FAST)
+    assert same(before[0], everything(gan.generator))
+    assert same(before[1], everything(mined.miner))
+    assert same(before[2], everything(mined.critic))
+    weights = zip(gan.generator.parameters(), tuned.gan.generator.parameters(), strict=True)
+    assert all(not torch.equal(old, new) for old, new in weights)
+    assert not torch.equal(tuned.sample(4), tuned.sample(4, ema=False))
+
+
+@pytest.mark.parametrize("stage", ["mine", "finetune"])
+def test_one_seed_one_result_and_another_seed_another(stage):
+    def run(seed):
+        mined = mine(tiny_gan(), tiny_target(), seed=seed, **FAST)
+        torch.randn(7)  # the global generator must not matter
+        return mined if stage == "mine" else finetune(mined, tiny_target(), seed=seed, **FAST)
+
+    first = run(0)
+    assert equal(first, run(0))
+    assert not equal(first, run(1))
+
+
+class Killer:
+    """A metric that kills the run at its k-th call, as Ctrl-C would; a number of its own otherwise."""
+
+    def __init__(self, at: int | None):
+        self.calls, self.at = 0, at
+
+    def __call__(self, images):
+        self.calls += 1
+        if self.calls == self.at:
+            raise KeyboardInterrupt
+        return images.mean().item()
+
+
+@pytest.mark.parametrize("stage", ["mine", "finetune"])
+@pytest.mark.parametrize("at", [1, 2, 3, 4])  # at steps 3, 6, 9, 12; checkpoints at 4, 8, 12
+def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, stage, at):
+    base = None if stage == "mine" else mine(tiny_gan(), tiny_target(), **FAST)
+
+    def run(out, metric):
+        if stage == "mine":
+            return mine(tiny_gan(), tiny_target(), out=out, metric=metric, **FAST)
+        return finetune(base, tiny_target(), out=out, metric=metric, **FAST)
+
+    whole = run(tmp_path / "whole", Killer(None))
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "killed", Killer(at))
+    resumed = run(tmp_path / "killed", Killer(None))
+    assert equal(whole, resumed)
+    assert (tmp_path / "whole/state.pt").read_bytes() == (tmp_path / "killed/state.pt").read_bytes()
+
+
+def test_a_kill_while_saving_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+    whole = mine(tiny_gan(), tiny_target(), out=tmp_path / "whole", **FAST)
+    real, calls = runs.os.replace, []
+
+    def dying(source, target):
+        calls.append(target)
+        if len(calls) == 3:  # run.json, the checkpoint at step 4, then: power cut at step 8
+            raise KeyboardInterrupt
+        real(source, target)
+
+    monkeypatch.setattr(runs.os, "replace", dying)
+    with pytest.raises(KeyboardInterrupt):
+        mine(tiny_gan(), tiny_target(), out=tmp_path / "cut", **FAST)
+    monkeypatch.undo()
+    assert runs.read_state(tmp_path / "cut")["step"] == 4
+    assert equal(whole, mine(tiny_gan(), tiny_target(), out=tmp_path / "cut", **FAST))
+
+
+def test_a_finished_run_is_not_run_again(tmp_path):
+    first = mine(tiny_gan(), tiny_target(), out=tmp_path / "run", **FAST)
+    stamp = (tmp_path / "run/state.pt").stat().st_mtime_ns
+    assert equal(first, mine(tiny_gan(), tiny_target(), out=tmp_path / "run", **FAST))
+    assert (tmp_path / "run/state.pt").stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"steps": 13}, "steps was 12 and is now 13"),
+        ({"seed": 1}, "seed"),
+        ({"preset": "paper"}, "preset"),
+        ({}, "target"),
+    ],
+)
+def test_changed_arguments_are_refused_with_the_reason(tmp_path, change, reason):
+    mine(tiny_gan(), tiny_target(), out=tmp_path / "run", **FAST)
+    before = {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir()}
+    target = tiny_target() if change else tiny_target(seed=5)
+    with pytest.raises(UserError, match=reason):
+        mine(tiny_gan(), target, out=tmp_path / "run", **{**FAST, **change})
+    assert before == {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir()}
+
+
+def test_a_changed_source_is_refused(tmp_path):
+    mine(tiny_gan(), tiny_target(), out=tmp_path / "run", **FAST)
+    with pytest.raises(UserError, match="source_sha256"):
+        mine(tiny_gan(seed=1), tiny_target(), out=tmp_path / "run", **FAST)
+
+
+@pytest.mark.parametrize("stage", ["mine", "finetune"])
+def test_load_gives_back_the_same_sampler(tmp_path, stage):
+    mined = mine(tiny_gan(), tiny_target(), out=tmp_path / "mine", **FAST)
+    if stage == "finetune":
+        mined = finetune(mined, tiny_target(), out=tmp_path / "finetune", **FAST)
+    loaded = training.load(tmp_path / stage, tiny_gan())
+    assert equal(mined, loaded)
+    assert loaded.settings["steps"] == 12
+
+
+def test_load_refuses_another_source(tmp_path):
+    mine(tiny_gan(), tiny_target(), out=tmp_path / "run", **FAST)
+    with pytest.raises(UserError, match="other weights"):
+        training.load(tmp_path / "run", tiny_gan(seed=1))
+
+
+def test_nan_stops_and_keeps_the_last_good_checkpoint(tmp_path):
+    gan, forward = tiny_gan(), {"n": 0}
+
+    class Poisoned(type(gan.critic)):
+        def forward(self, x):
+            forward["n"] += 1
+            return super().forward(x) * (math.nan if forward["n"] > 50 else 1)
+
+    gan.critic.__class__ = Poisoned
+    with pytest.raises(Diverged, match="not finite"):
+        mine(gan, tiny_target(), out=tmp_path / "run", **FAST)
+    state = runs.read_state(tmp_path / "run")
+    assert state["step"] == 4
+    assert all(weight.isfinite().all() for weight in state["critic"].values())
+
+
+def test_an_exploding_critic_stops():
+    with pytest.raises(Diverged, match=r"critic exploded|not finite"):
+        mine(tiny_gan(), tiny_target(), penalty=0.0, critic_lr=50.0, **FAST)
+
+
+def test_the_paper_preset_is_the_supplement_to_the_letter():
+    settings = training.resolve("paper", {})
+    assert (settings.miner_lr, settings.critic_lr, settings.betas, settings.batch) == (4e-4, 4e-4, (0.5, 0.999), 64)
+    mined = mine(tiny_gan(), tiny_target(), preset="paper", **FAST)
+    assert mined.miner.sizes == (4, 4, 4)
+    assert mined.miner.init == "paper"
+
+
+def test_the_critic_learns_from_every_target_image_and_only_from_them():
+    """A target of one repeated image, told by the order of draws: the metric sees only what sample() gives."""
+    seen = []
+    mine(tiny_gan(), tiny_target(), metric=lambda images: seen.append(tuple(images.shape)) or 0.5, **FAST)
+    assert seen == [(training.METRIC_SAMPLES, 1, 6, 6)] * 4
+
+
+def nan_image():
+    images = tiny_target()
+    images[3, 0, 2, 2] = math.nan
+    return images
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "message"),
+    [
+        (tiny_target(1), {}, "at least 2 images"),
+        (tiny_target(0), {}, "at least 2 images"),
+        (tiny_target().repeat(1, 3, 1, 1), {}, r"\(3, 6, 6\)"),
+        (torch.zeros(4, 1, 7, 6), {}, r"\(1, 7, 6\)"),
+        (tiny_target()[0], {}, "float tensor"),
+        ((tiny_target() * 127).to(torch.uint8), {}, "float tensor"),
+        (tiny_target() * 255, {}, r"\[-1, 1\]"),
+        (nan_image(), {}, "NaN"),
+        (tiny_target(), {"steps": -1}, "steps"),
+        (tiny_target(), {"steps": 0}, "steps"),
+        (tiny_target(), {"steps": 1.5}, "steps"),
+        (tiny_target(), {"seed": -1}, "seed"),
+        (tiny_target(), {"miner_lr": math.nan}, "miner_lr"),
+        (tiny_target(), {"preset": "best"}, "preset"),
+        (tiny_target(), {"init": "zero"}, "init"),
+        (tiny_target(), {"speed": 2}, "speed"),
+        (tiny_target(), {"device": "tpu"}, "device"),
+    ],
+)
+def test_invalid_input_leaves_nothing_behind(tmp_path, target, options, message):
+    with pytest.raises(UserError, match=message) as caught:
+        mine(tiny_gan(), target, out=tmp_path / "a/b", **{**FAST, **options})
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_source_without_or_with_a_wrong_critic_is_refused(tmp_path):
+    gan = tiny_gan()
+    for critic, message in [(None, "no critic"), (TinyCritic(5), "cannot judge"), (torch.nn.Conv2d(1, 1, 3), "scores")]:
+        with pytest.raises(UserError, match=message):
+            mine(GAN(gan.generator, critic, gan.prior, "tiny"), tiny_target(), out=tmp_path / "run", **FAST)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_few_shot_target_is_mined_by_its_training_images_only():
+    images = tiny_target(12)
+    held_out = torch.full((4, 1, 6, 6), math.nan)  # would be refused if it were looked at
+    target = FewShot(images, held_out, name="t", digit=None, origin="images", seed=0)
+    assert equal(mine(tiny_gan(), target, **FAST), mine(tiny_gan(), images, **FAST))

@@ -1,0 +1,277 @@
+"""The zoo: hash before parsing, fp16 there and back, and what the shipped weights must be able to do."""
+
+import ast
+import hashlib
+import importlib.util
+import json
+import os
+import pickle
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import minegan_lite
+from minegan_lite import data, zoo
+from minegan_lite.errors import UserError
+from minegan_lite.networks.mnist import Critic, DigitClassifier, Generator
+
+PACKAGE = Path(minegan_lite.__file__).parent
+SHIPPED = zoo.names()
+CONFIG = {"width": 2, "latent_dim": 5}
+
+
+def tiny_pair(seed: int = 0) -> nn.ModuleDict:
+    torch.manual_seed(seed)
+    return nn.ModuleDict({"generator": Generator(**CONFIG), "critic": Critic(CONFIG["width"])})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A zoo of one tiny GAN and one tiny classifier."""
+    torch.manual_seed(1)
+    classifier = DigitClassifier(2, 4)
+    classifier.trunk[1].running_mean.normal_()  # buffers must travel too
+    gan = {"kind": "gan", "config": CONFIG, "digits": [0, 1]}
+    zoo.pack("tiny", tiny_pair(), **gan, card="# tiny\n", folder=tmp_path)
+    config = {"width": 2, "feature_dim": 4}
+    zoo.pack(
+        zoo.CLASSIFIER, classifier, kind="classifier", config=config, digits=[0, 1], card="# judge\n", folder=tmp_path
+    )
+    return tmp_path
+
+
+# --- reading and writing ----------------------------------------------------------------------------------------
+
+
+def test_a_packed_gan_comes_back_rounded_to_fp16(folder):
+    gan = zoo.load("tiny", folder)
+    original = tiny_pair()
+    for part in ("generator", "critic"):
+        loaded = getattr(gan, part).state_dict()
+        assert loaded.keys() == original[part].state_dict().keys()
+        for key, x in original[part].state_dict().items():
+            assert loaded[key].dtype == torch.float32
+            assert torch.equal(loaded[key], torch.from_numpy(x.numpy().astype("float16").astype("float32")))
+    assert gan.name == "tiny"
+    assert not gan.generator.training
+    assert not gan.critic.training
+    z = gan.prior(3, torch.Generator().manual_seed(0))
+    assert z.shape == (3, 5)
+    assert gan.critic(gan.generator(z)).shape == (3, 1)
+
+
+def test_a_packed_classifier_keeps_its_batch_statistics(folder):
+    torch.manual_seed(1)
+    original = DigitClassifier(2, 4)
+    original.trunk[1].running_mean.normal_()
+    loaded = zoo.load_classifier(folder)
+    assert not loaded.training
+    torch.testing.assert_close(loaded.trunk[1].running_mean, original.trunk[1].running_mean, rtol=1e-3, atol=1e-3)
+    assert loaded.trunk[1].num_batches_tracked.dtype == torch.int64
+
+
+def test_the_manifest_describes_the_files(folder):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert sorted(manifest) == [zoo.CLASSIFIER, "tiny"]
+    assert zoo.names(folder) == ["tiny"]
+    entry = manifest["tiny"]
+    content = (folder / entry["file"]).read_bytes()
+    assert (entry["sha256"], entry["bytes"]) == (hashlib.sha256(content).hexdigest(), len(content))
+    assert (entry["kind"], entry["architecture"], entry["licence"]) == ("gan", "mnist", "MIT")
+    assert (entry["config"], entry["digits"]) == (CONFIG, [0, 1])
+    assert (folder / entry["card"]).read_text() == "# tiny\n"
+    assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".md", ".md", ".safetensors", ".safetensors"]
+
+
+def test_packing_twice_gives_the_same_bytes_and_keeps_the_others(folder):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    zoo.pack("tiny", tiny_pair(), kind="gan", config=CONFIG, digits=[0, 1], card="# tiny\n", folder=folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_weights_that_fp16_cannot_hold_are_not_packed(folder, tmp_path):
+    pair = tiny_pair()
+    pair["critic"].score.bias.data.fill_(1e6)
+    before = sorted(folder.iterdir())
+    with pytest.raises(UserError, match="not finite in fp16"):
+        zoo.pack("huge", pair, kind="gan", config=CONFIG, digits=[], card="", folder=folder)
+    assert sorted(folder.iterdir()) == before
+
+
+def test_unknown_names_say_the_known_ones(folder):
+    for name in ("mnist-no-10", zoo.CLASSIFIER):
+        with pytest.raises(UserError, match=f"unknown GAN '{name}': the zoo holds tiny"):
+            zoo.load(name, folder)
+
+
+# --- damage -----------------------------------------------------------------------------------------------------
+
+
+class Trap:
+    """Unpickling this creates a file: proof that somebody parsed it."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def flipped(content: bytes, trap: Path) -> bytes:
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+def truncated(content: bytes, trap: Path) -> bytes:
+    return content[: len(content) // 2]
+
+
+def empty(content: bytes, trap: Path) -> bytes:
+    return b""
+
+
+def pickled(content: bytes, trap: Path) -> bytes:
+    return pickle.dumps(Trap(trap))
+
+
+@pytest.mark.parametrize("damage", [flipped, truncated, empty, pickled])
+def test_damage_is_found_before_anything_is_parsed(folder, tmp_path, monkeypatch, damage):
+    import safetensors.torch
+
+    parsed = []
+    monkeypatch.setattr(safetensors.torch, "load", parsed.append)
+    for file in ("tiny.safetensors", f"{zoo.CLASSIFIER}.safetensors"):
+        (folder / file).write_bytes(damage((folder / file).read_bytes(), tmp_path / "sprung"))
+    for load in (lambda: zoo.load("tiny", folder), lambda: zoo.load_classifier(folder)):
+        with pytest.raises(UserError, match="are damaged") as caught:
+            load()
+        assert "\n" not in str(caught.value)
+    assert parsed == []
+    assert not (tmp_path / "sprung").exists()
+    assert [ok for _, ok, _ in zoo.verify(folder)] == [False, False]
+
+
+def test_the_hash_is_checked_at_every_load(folder):
+    zoo.load("tiny", folder)
+    path = folder / "tiny.safetensors"
+    path.write_bytes(flipped(path.read_bytes(), folder))
+    with pytest.raises(UserError, match="are damaged"):
+        zoo.load("tiny", folder)
+
+
+def test_missing_files_are_refused(folder, tmp_path):
+    (folder / "tiny.safetensors").unlink()
+    with pytest.raises(UserError, match="cannot be read"):
+        zoo.load("tiny", folder)
+    report = {name: (ok, message) for name, ok, message in zoo.verify(folder)}
+    assert report[zoo.CLASSIFIER][0]
+    assert not report["tiny"][0]
+    assert "cannot be read" in report["tiny"][1]
+    with pytest.raises(UserError, match="holds no digit-classifier"):
+        zoo.load_classifier(tmp_path / "nowhere")
+    assert zoo.names(tmp_path / "nowhere") == []
+
+
+def test_no_bare_unpickling_in_the_library():
+    for path in PACKAGE.rglob("*.py"):
+        tree = ast.parse(path.read_text("utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                modules = [alias.name for alias in node.names] + [getattr(node, "module", None)]
+                assert "pickle" not in modules, path
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+                assert path.name != "zoo.py", "weights are safetensors"
+                assert any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords), path
+
+
+# --- the export of the training scripts -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shipping(monkeypatch):
+    """The training scripts' shared module; they are not part of the package."""
+    path = PACKAGE.parent / "data_scripts" / "shipping.py"
+    spec = importlib.util.spec_from_file_location("shipping", path)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "shipping", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_an_exported_gan_comes_with_a_complete_card(shipping, tmp_path):
+    settings = {
+        "name": "mnist-no-4", **CONFIG, "steps": 14_000, "seed": 3, "batch": 64, "lr": 2e-4, "critic_steps": 3,
+        "penalty": 10.0, "betas": [0.5, 0.9], "precision": "bf16-mixed", "ema_decay": 0.999,
+    }  # fmt: skip
+    pair, digits = tiny_pair(), [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    held_out = data.few_shot("uci-digits", digit=0).held_out
+    torch.manual_seed(0)
+    judge = DigitClassifier(2, 4).eval()
+    shipping.ship_gan(pair["generator"], pair["critic"], digits, settings, held_out, judge, tmp_path)
+    card = (tmp_path / "mnist-no-4.md").read_text("utf-8")
+    for fact in (
+        "width 2", "latent dimension 5", "digits 0, 1, 2, 3, 5, 6, 7, 8, 9; never the excluded digit 4",
+        "python data_scripts/train_zoo.py mnist-no-4 --steps 14000 --width 2", "14,000 generator steps", "seed 3",
+        "bf16-mixed", "MIT", "Intended use", "Limitations", "2,000 samples", "Fréchet distance", "floor", "n = 29 ",
+    ):  # fmt: skip
+        assert fact in card, fact
+    gan = zoo.load("mnist-no-4", tmp_path)
+    z = gan.prior(shipping.SAMPLES, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        guesses = judge(gan.generator(z)).argmax(1)
+    stated = [float(x) for x in re.findall(r"[\d.]+(?=%)", card)]
+    counted = [100 * (guesses == digit).float().mean().item() for digit in range(10)]
+    assert stated == pytest.approx(counted, abs=0.051)
+    assert zoo.entries(tmp_path)["mnist-no-4"]["digits"] == digits
+
+
+# --- what ships -------------------------------------------------------------------------------------------------
+
+
+def test_the_promised_weights_ship_and_are_whole():
+    assert {"mnist-all", "mnist-no-9"} <= set(SHIPPED)
+    assert zoo.CLASSIFIER in zoo.entries()
+    assert all(ok for _, ok, _ in zoo.verify()), zoo.verify()
+
+
+def test_the_weights_folder_holds_what_the_manifest_lists_and_stays_small():
+    listed = {"manifest.json"} | {entry[key] for entry in zoo.entries().values() for key in ("file", "card")}
+    assert {path.name for path in zoo.WEIGHTS.iterdir()} == listed
+    assert sum(path.stat().st_size for path in zoo.WEIGHTS.iterdir()) <= 20 * 2**20
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_gan_draws_its_digits_and_not_the_excluded_one(name):
+    """The classifier gives every digit of the model ≥4 % of 2,000 samples and the excluded one <3 %."""
+    gan = zoo.load(name)
+    excluded = [] if name == "mnist-all" else [int(re.fullmatch(r"mnist-no-(\d)", name)[1])]
+    assert zoo.entries()[name]["digits"] == [digit for digit in range(10) if digit not in excluded]
+    classifier = zoo.load_classifier()
+    with torch.no_grad():
+        z = gan.prior(2000, torch.Generator().manual_seed(0))
+        guesses = torch.cat([classifier(gan.generator(part)).argmax(1) for part in z.split(500)])
+    shares = guesses.bincount(minlength=10) / 2000
+    for digit, share in enumerate(shares.tolist()):
+        assert share < 0.03 if digit in excluded else share >= 0.04, (name, digit, share)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_card_states_the_distance_with_its_floor(name):
+    card = (zoo.WEIGHTS / zoo.entries()[name]["card"]).read_text("utf-8")
+    value, floor = re.search(r"Fréchet distance \| ([\d.]+) ± [\d.]+ \| ([\d.]+) ± ", card).groups()
+    assert float(value) > float(floor) > 0
+    assert re.search(r"n = [\d,]+ samples against m = [\d,]+ images", card)
+    assert f"train_zoo.py {name} " in card
+
+
+@pytest.mark.skipif(data.find_mnist() is None, reason="MNIST is neither in $MINEGAN_DATA nor in the cache")
+def test_the_classifier_knows_the_test_digits():
+    images, labels, _ = data.load_mnist("test")
+    classifier = zoo.load_classifier()
+    with torch.no_grad():
+        guesses = torch.cat([classifier(data.to_signed(part)).argmax(1) for part in images.split(500)])
+    assert len(labels) == 10_000
+    assert (guesses == labels).float().mean() >= 0.99
