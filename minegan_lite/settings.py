@@ -19,6 +19,9 @@ from minegan_lite.miner import ACTIVATIONS, INITS
 class Settings:
     """How a stage is trained. The defaults are the best we know; presets replace some of them.
 
+    The default learning rates and the single critic step were chosen among seven settings by digit 9 mined from an
+    unfinished mnist-no-9, seed 0, judged by training-split nines outside the target: no held-out image was looked at.
+
     steps: miner updates. batch: images in a minibatch. critic_steps: critic updates before each miner update.
     penalty: weight λ of the gradient penalty. miner_lr, critic_lr, generator_lr (stage two), betas: Adam's.
     hidden: sizes of the miner's hidden layers, None for one as wide as the latent. input_dim: length of u, None for
@@ -29,10 +32,10 @@ class Settings:
     steps: int = 600
     seed: int = 0
     batch: int = 64
-    critic_steps: int = 3
+    critic_steps: int = 1
     penalty: float = 10.0
-    miner_lr: float = 4e-4
-    critic_lr: float = 4e-4
+    miner_lr: float = 1e-3
+    critic_lr: float = 1e-3
     generator_lr: float = 1e-4
     betas: tuple[float, float] = (0.5, 0.9)
     hidden: tuple[int, ...] | None = None
@@ -63,22 +66,35 @@ def resolve(preset: str, options: dict[str, Any]) -> Settings:
     if unknown:
         raise UserError(f"unknown option {sorted(unknown)[0]!r}: one of {', '.join(Settings.__dataclass_fields__)}")
     settings = Settings(**{**PRESETS[preset], **options})
+
+    def need(ok: bool, name: str, what: str) -> None:
+        if not ok:
+            raise UserError(f"{name} must be {what}, got {getattr(settings, name)!r}")
+
     for name in ("steps", "batch", "critic_steps", "log_every", "save_every"):
-        value = getattr(settings, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise UserError(f"{name} must be a whole number of at least 1, got {value!r}")
-    if isinstance(settings.seed, bool) or not isinstance(settings.seed, int) or settings.seed < 0:
-        raise UserError(f"seed must be a whole number of at least 0, got {settings.seed!r}")
+        need(_whole(getattr(settings, name), 1), name, "a whole number of at least 1")
+    need(_whole(settings.seed, 0), "seed", "a whole number of at least 0")
     for name in ("miner_lr", "critic_lr", "generator_lr"):
-        value = getattr(settings, name)
-        if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
-            raise UserError(f"{name} must be a positive number, got {value!r}")
+        need(_finite(getattr(settings, name)) and getattr(settings, name) > 0, name, "a positive number")
+    need(_finite(settings.penalty) and settings.penalty >= 0, "penalty", "a number of at least 0")
+    betas = settings.betas
+    need(len(betas) == 2 and all(_finite(b) and 0 <= b < 1 for b in betas), "betas", "two numbers from 0 up to 1")
+    need(settings.input_dim is None or _whole(settings.input_dim, 1), "input_dim", "a whole number of at least 1")
+    need(settings.hidden is None or all(_whole(n, 1) for n in settings.hidden), "hidden", "whole numbers of at least 1")
     if settings.init not in INITS or settings.activation not in ACTIVATIONS:
         raise UserError(
             f"unknown init {settings.init!r} or activation {settings.activation!r}: "
             f"inits are {', '.join(INITS)}; activations {', '.join(ACTIVATIONS)}"
         )
     return settings
+
+
+def _whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def pick_device(device: str) -> torch.device:

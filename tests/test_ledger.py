@@ -276,7 +276,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path, monkeypatch
 def test_over_seeds_is_counted_by_hand(own):
     for seed, value in enumerate([0.1, 0.2, 0.6]):
         put(f"nine-{seed}", numbers={"classifier_error": {"value": value}}, seeds=seed)
-    summary = ledger.over_seeds(ledger.read_all().values(), "classifier_error", "value")
+    summary = ledger.over_seeds([ledger.read(f"nine-{seed}") for seed in range(3)], "classifier_error", "value")
     assert summary == {
         "mean": pytest.approx(0.3),
         "sd": pytest.approx(0.07**0.5),  # ((0.2)² + (0.1)² + (0.3)²) / 2 = 0.07

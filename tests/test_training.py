@@ -53,7 +53,15 @@ def test_stage_one_moves_the_miner_towards_the_target():
     torch.manual_seed(0)
     gan = GAN(Reshape(), TinyCritic(2), StandardNormal(4), "reshape")
     target = (torch.tensor([0.6, -0.6, 0.6, -0.6]) + 0.1 * torch.randn(64, 4)).clamp(-1, 1).view(-1, 1, 2, 2)
-    options = {"steps": 300, "miner_lr": 5e-3, "critic_lr": 5e-3, "device": "cpu", "progress": False, "batch": 32}
+    options = {
+        "steps": 300,
+        "miner_lr": 5e-3,
+        "critic_lr": 5e-3,
+        "device": "cpu",
+        "progress": False,
+        "batch": 32,
+        "critic_steps": 3,
+    }
     mined = mine(gan, target, **options)
     gap = (mined.sample(2000).mean(0) - target.mean(0)).abs().max().item()
     before = (Unmined(gan).sample(2000).mean(0) - target.mean(0)).abs().max().item()
@@ -187,7 +195,7 @@ def test_nan_stops_and_keeps_the_last_good_checkpoint(tmp_path):
     class Poisoned(type(gan.critic)):
         def forward(self, x):
             forward["n"] += 1
-            return super().forward(x) * (math.nan if forward["n"] > 50 else 1)
+            return super().forward(x) * (math.nan if forward["n"] > 20 else 1)
 
     gan.critic.__class__ = Poisoned
     with pytest.raises(Diverged, match="not finite"):
@@ -239,6 +247,10 @@ def nan_image():
         (tiny_target(), {"steps": 1.5}, "steps"),
         (tiny_target(), {"seed": -1}, "seed"),
         (tiny_target(), {"miner_lr": math.nan}, "miner_lr"),
+        (tiny_target(), {"penalty": -1}, "penalty"),
+        (tiny_target(), {"betas": (0.5, 1.0)}, "betas"),
+        (tiny_target(), {"hidden": (8, 0)}, "hidden"),
+        (tiny_target(), {"input_dim": 0}, "input_dim"),
         (tiny_target(), {"preset": "best"}, "preset"),
         (tiny_target(), {"init": "zero"}, "init"),
         (tiny_target(), {"speed": 2}, "speed"),
