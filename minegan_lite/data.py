@@ -298,6 +298,7 @@ def _crop(x: Tensor, height: int, width: int) -> Tensor:
     scale = max(height / x.shape[1], width / x.shape[2])
     size = max(height, round(x.shape[1] * scale)), max(width, round(x.shape[2] * scale))
     x = F.interpolate(x.unsqueeze(0), size=size, mode="bilinear", antialias=True, align_corners=False).squeeze(0)
+    x = x.clamp(-1, 1)  # the filter's weights sum to one only up to rounding
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
     return x[:, top : top + height, left : left + width]
 

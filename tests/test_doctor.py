@@ -11,9 +11,8 @@ def test_report_names_versions_device_data_and_weights(monkeypatch, tmp_path):
     monkeypatch.setenv("MINEGAN_DATA", str(tmp_path))
     monkeypatch.setenv("MINEGAN_CACHE", str(tmp_path))
     told = doctor.report()
-    assert (told["minegan-lite"], told["python"], told["torch"]) == (
-        __version__, platform.python_version(), str(torch.__version__)
-    )  # fmt: skip
+    assert (told["minegan-lite"], told["python"]) == (__version__, platform.python_version())
+    assert str(torch.__version__).startswith(told["torch"])
     assert told["device"].split()[0] in ("cpu", "cuda", "mps")
     assert told["MNIST"].startswith("not found")
     assert all(name in told["weights"] for name in zoo.names())
