@@ -91,9 +91,9 @@ def history(entries: list[dict[str, Any]], metric: str = "metric") -> "Figure":
     losses, values = figure.subplots(1, 2)
     steps = [entry["step"] for entry in entries]
     for key in ("critic_loss", "miner_loss"):
-        losses.plot(steps, [entry[key] for entry in entries], label=key.replace("_", " "))
+        losses.plot(steps, [entry[key] for entry in entries], label=key.replace("_", " "), marker=".")
     losses.set(xlabel="step")
     losses.legend()
-    values.plot(steps, [entry["metric"] for entry in entries], color="tab:green")
+    values.plot(steps, [entry["metric"] for entry in entries], color="tab:green", marker=".")
     values.set(xlabel="step", ylabel=metric, ylim=(0, None))
     return figure

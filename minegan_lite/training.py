@@ -1,6 +1,7 @@
 """mine() and finetune(): the two stages of MineGAN (Sec. 3.2 and 3.4), resumable and bit-for-bit repeatable."""
 
 import copy
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -102,6 +103,16 @@ def load(run: str | Path, gan: GAN | None = None) -> MinedGAN:
     return stage.result(record)
 
 
+def stream(purpose: str, seed: int) -> torch.Generator:
+    """A generator for one purpose of a seed, so that equal seeds for training and sampling share no draws.
+
+    They would otherwise: the first latents sampled with seed 0 would be the numbers that the first layer of a miner
+    trained with seed 0 was made of, and come out of it stretched.
+    """
+    digest = hashlib.sha256(f"{purpose}:{seed}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
 def clone(module: nn.Module) -> nn.Module:
     """A deep copy that shares nothing with `module`.
 
@@ -155,13 +166,13 @@ class _Stage:
     @classmethod
     def one(cls, gan: GAN, settings: Settings, device: torch.device) -> "_Stage":
         """Stage one: a new miner, the source's critic to start from, the generator as it is."""
-        rng = torch.Generator().manual_seed(settings.seed)
+        rng = stream("mine", settings.seed)
         return cls(gan, _new_miner(gan, settings, rng), False, settings, rng, device)
 
     @classmethod
     def two(cls, gan: GAN, miner: Miner, settings: Settings, device: torch.device) -> "_Stage":
         """Stage two: copies of miner and generator, all trained."""
-        rng = torch.Generator().manual_seed(settings.seed)
+        rng = stream("finetune", settings.seed)
         return cls(replace(gan, generator=clone(gan.generator)), clone(miner), True, settings, rng, device)
 
     def train(
