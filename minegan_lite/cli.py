@@ -156,7 +156,10 @@ def do_zoo(args: argparse.Namespace) -> None:
 def do_run(args: argparse.Namespace) -> None:
     from minegan_lite import chapters
 
-    print(chapters.run(args.chapter, args.tier, args.out, progress=True))
+    try:
+        print(chapters.run(args.chapter, args.tier, args.out, progress=True))
+    except RuntimeError as error:  # a cell failed: the message names it and the notebook that shows the traceback
+        sys.exit(f"minegan-lite: {error}")
 
 
 def do_doctor(args: argparse.Namespace) -> None:

@@ -283,6 +283,24 @@ def test_run_refuses_unknown_chapters_and_tiers(capsys, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_failing_chapter_is_told_in_one_line(capsys, monkeypatch, tmp_path):
+    import nbformat
+
+    from minegan_lite import chapters
+
+    real, broken = chapters.book, tmp_path / "book"
+    broken.mkdir()
+    (broken / "_toc.yml").write_text("format: jb-book\nroot: off_manifold_digits\n")
+    notebook = nbformat.read(real() / "off_manifold_digits.ipynb", as_version=4)
+    notebook.cells = [*chapters.tagged(notebook, "parameters"), nbformat.v4.new_code_cell("1 / 0")]
+    nbformat.write(notebook, broken / "off_manifold_digits.ipynb")
+    monkeypatch.setattr(chapters, "book", lambda: broken)
+    with pytest.raises(SystemExit) as left:
+        cli.main(["run", "off_manifold_digits", "--tier", "smoke", "--out", str(tmp_path / "out")])
+    assert "ZeroDivisionError" in left.value.code
+    assert "\n" not in left.value.code
+
+
 def test_doctor_runs(capsys):
     assert cli.main(["doctor"]) == 0
     assert "weights" in capsys.readouterr().out
