@@ -77,8 +77,9 @@ class MinedGAN:
     def sample(self, n: int, *, seed: int = 0, ema: bool | None = None) -> Tensor:
         """n images G(M(u)) (n, C, H, W) on the CPU, the network's own output, nominally in [−1, 1].
 
-        seed: of the draw of u. ema: averaged weights (True), raw ones (False), or what the preset says (None):
-        averages, but the raw weights under preset "paper" and "official", which know no averaging.
+        seed: of the draw of u. ema: averaged weights (True; decay 0.999 unless the run had another, warmed up), raw
+        ones (False), or what the preset says (None): averages, but the raw weights under "paper" and "official",
+        which know no averaging.
         """
         _, z = self.latents(n, seed=seed, ema=ema)
         return draw(self._networks(ema)[1], z)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from minegan_lite import runs
 from minegan_lite.data import FewShot
+from minegan_lite.ema import DECAY
 from minegan_lite.errors import UserError
 from minegan_lite.gan import GAN
 from minegan_lite.mined import frozen
@@ -25,7 +26,8 @@ class Settings:
     steps: miner updates. batch: images in a minibatch. critic_steps: critic updates before each miner update.
     penalty: weight λ of the gradient penalty. miner_lr, critic_lr, generator_lr (stage two), betas: Adam's.
     hidden: sizes of the miner's hidden layers, None for one as wide as the latent. input_dim: length of u, None for
-    that of z. activation, init: see Miner. sample_average: whether sample() takes the averaged weights by default.
+    that of z. activation, init: see Miner. ema_decay: of the averaged weights (ema.py); sample_average: whether sample()
+    takes them by default.
     log_every, save_every: steps between entries of the history and between checkpoints.
     """
 
@@ -42,6 +44,7 @@ class Settings:
     input_dim: int | None = None
     activation: str = "relu"
     init: str = "scale-preserving"
+    ema_decay: float = DECAY
     sample_average: bool = True
     log_every: int = 50
     save_every: int = 100
@@ -79,6 +82,7 @@ def resolve(preset: str, options: dict[str, Any]) -> Settings:
     need(_finite(settings.penalty) and settings.penalty >= 0, "penalty", "a number of at least 0")
     betas = settings.betas
     need(len(betas) == 2 and all(_finite(b) and 0 <= b < 1 for b in betas), "betas", "two numbers from 0 up to 1")
+    need(_finite(settings.ema_decay) and 0 <= settings.ema_decay < 1, "ema_decay", "a number from 0 up to 1")
     need(settings.input_dim is None or _whole(settings.input_dim, 1), "input_dim", "a whole number of at least 1")
     need(settings.hidden is None or all(_whole(n, 1) for n in settings.hidden), "hidden", "whole numbers of at least 1")
     if settings.init not in INITS or settings.activation not in ACTIVATIONS:

@@ -151,11 +151,11 @@ class _Stage:
         gan.generator.to(device)
         self.miner, self.critic = miner.to(device), clone(gan.critic).to(device).train().requires_grad_(True)
         self.prior = input_prior(gan, miner)
-        self.averages = {"miner_average": ema.averaged(self.miner)}
+        self.averages = {"miner_average": ema.averaged(self.miner, settings.ema_decay)}
         groups = [{"params": list(self.miner.parameters()), "lr": settings.miner_lr}]
         if released:
             gan.generator.train().requires_grad_(True)
-            self.averages["generator_average"] = ema.averaged(gan.generator)
+            self.averages["generator_average"] = ema.averaged(gan.generator, settings.ema_decay)
             groups.append({"params": list(gan.generator.parameters()), "lr": settings.generator_lr})
         self.optimizer = torch.optim.Adam(groups, betas=settings.betas)
         self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), lr=settings.critic_lr, betas=settings.betas)

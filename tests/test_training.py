@@ -220,6 +220,11 @@ def test_training_and_sampling_with_one_seed_share_no_draws():
         assert Miner((128, 128, 128), rng=torch.Generator().manual_seed(0))(u).std().item() > 1.1
 
 
+def test_the_average_takes_the_decay_that_was_asked_for():
+    mined = mine(tiny_gan(), tiny_target(), ema_decay=0.0, **FAST)
+    assert torch.equal(mined.sample(4, ema=True), mined.sample(4, ema=False))
+
+
 def test_the_paper_preset_is_the_supplement_to_the_letter():
     settings = training.resolve("paper", {})
     assert (settings.miner_lr, settings.critic_lr, settings.betas, settings.batch) == (4e-4, 4e-4, (0.5, 0.999), 64)
@@ -260,6 +265,7 @@ def nan_image():
         (tiny_target(), {"penalty": -1}, "penalty"),
         (tiny_target(), {"betas": (0.5, 1.0)}, "betas"),
         (tiny_target(), {"hidden": (8, 0)}, "hidden"),
+        (tiny_target(), {"ema_decay": 1.0}, "ema_decay"),
         (tiny_target(), {"input_dim": 0}, "input_dim"),
         (tiny_target(), {"preset": "best"}, "preset"),
         (tiny_target(), {"init": "zero"}, "init"),
