@@ -26,8 +26,8 @@ class Settings:
     steps: miner updates. batch: images in a minibatch. critic_steps: critic updates before each miner update.
     penalty: weight λ of the gradient penalty. miner_lr, critic_lr, generator_lr (stage two), betas: Adam's.
     hidden: sizes of the miner's hidden layers, None for one as wide as the latent. input_dim: length of u, None for
-    that of z. activation, init: see Miner. ema_decay: of the averaged weights (ema.py); sample_average: whether sample()
-    takes them by default.
+    that of z. activation, init: see Miner. ema_decay: of the averaged weights (ema.py). sample_average: whether
+    sample() takes them by default.
     log_every, save_every: steps between entries of the history and between checkpoints.
     """
 
