@@ -63,18 +63,12 @@ def build_parser() -> Parser:
     finetune.set_defaults(call=do_finetune)
 
     sample = commands.add_parser("sample", help="a picture of samples of a run")
-    sample.add_argument("run", type=Path, metavar="RUN", help="a run folder of mine or finetune")
-    sample.add_argument("--n", type=int, default=64, help="how many samples (default %(default)s)")
-    sample.add_argument("--seed", type=int, default=0, help="of the draw (default %(default)s)")
-    sample.add_argument("--raw", action="store_true", help="raw weights instead of their moving average")
+    sampling_options(sample, n=64)
     sample.add_argument("--out", type=Path, metavar="PNG", help="the picture (default RUN/samples.png)")
     sample.set_defaults(call=do_sample)
 
     evaluate = commands.add_parser("evaluate", help="how good the samples of a run are, beside the real-vs-real floor")
-    evaluate.add_argument("run", type=Path, metavar="RUN", help="a run folder of mine or finetune")
-    evaluate.add_argument("--n", type=int, default=10_000, help="how many samples (default %(default)s)")
-    evaluate.add_argument("--seed", type=int, default=0, help="of the draw (default %(default)s)")
-    evaluate.add_argument("--raw", action="store_true", help="raw weights instead of their moving average")
+    sampling_options(evaluate, n=10_000)
     evaluate.add_argument("--json", action="store_true", help="the numbers as JSON on stdout")
     evaluate.set_defaults(call=do_evaluate)
 
@@ -98,6 +92,13 @@ def training_options(parser: Parser, steps: int) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the images and of the training (default %(default)s)")
     parser.add_argument("--save-every", type=int, default=100, help="steps between checkpoints (default %(default)s)")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"], help="default auto")
+
+
+def sampling_options(parser: Parser, n: int) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder of mine or finetune")
+    parser.add_argument("--n", type=int, default=n, help="how many samples (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw (default %(default)s)")
+    parser.add_argument("--raw", action="store_true", help="raw weights instead of their moving average")
 
 
 def do_mine(args: argparse.Namespace) -> None:

@@ -69,6 +69,9 @@ def finetune(
     mined: the result of mine(); it is left as it is, the new one holds copies. The preset and the miner's shape are
     those of stage one; target, out, device, progress, metric, options and errors are as in mine().
     """
+    done = mined.history[-1]["step"] if mined.history else 0
+    if done < mined.settings["steps"]:
+        raise UserError(f"stage one is at step {done} of {mined.settings['steps']}: finish it before stage two")
     inherited = {key: mined.settings[key] for key in ("hidden", "input_dim", "activation", "init")}
     settings = resolve(mined.settings["preset"], inherited | options)
     images, where = check_images(target, mined.gan), pick_device(device)

@@ -184,6 +184,15 @@ def test_load_gives_back_the_same_sampler(tmp_path, stage):
     assert loaded.settings["steps"] == 12
 
 
+def test_stage_two_waits_for_stage_one(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        mine(tiny_gan(), tiny_target(), out=tmp_path / "run", metric=Killer(3), **FAST)
+    half = training.load(tmp_path / "run", tiny_gan())
+    with pytest.raises(UserError, match="step 6 of 12"):
+        finetune(half, tiny_target(), out=tmp_path / "tuned", **FAST)
+    assert not (tmp_path / "tuned").exists()
+
+
 def test_load_refuses_another_source(tmp_path):
     mine(tiny_gan(), tiny_target(), out=tmp_path / "run", **FAST)
     with pytest.raises(UserError, match="other weights"):
