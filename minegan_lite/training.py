@@ -85,10 +85,15 @@ def load(run: str | Path, gan: GAN | None = None) -> MinedGAN:
     """The MinedGAN of a run folder, finished or not, at its last checkpoint, on the CPU.
 
     gan: the source it was mined from; None takes the zoo's GAN of the recorded name.
-    Raises UserError for a folder without a run or checkpoint, and for a source other than the recorded one.
+    Raises UserError for a folder without a run or checkpoint, for a run of another version of this library, and for
+    a source other than the recorded one.
     """
     record = runs.read_settings(run)
     state = runs.read_state(run)
+    if missing := [
+        key for key in ("stage", "source", "source_sha256", *Settings.__dataclass_fields__) if key not in record
+    ]:
+        raise UserError(f"{run} is no run of this version of minegan-lite: its run.json has no {missing[0]}")
     if gan is None:
         from minegan_lite import zoo
 

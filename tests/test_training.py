@@ -1,5 +1,6 @@
 """The two stages: frozen is frozen, one seed is one result, a killed run goes on as if nothing had happened."""
 
+import json
 import math
 
 import pytest
@@ -182,6 +183,15 @@ def test_load_gives_back_the_same_sampler(tmp_path, stage):
     loaded = training.load(tmp_path / stage, tiny_gan())
     assert equal(mined, loaded)
     assert loaded.settings["steps"] == 12
+
+
+def test_load_refuses_a_run_of_another_version(tmp_path):
+    mine(tiny_gan(), tiny_target(), out=tmp_path / "run", **FAST)
+    record = runs.read_settings(tmp_path / "run")
+    del record["ema_decay"]
+    (tmp_path / "run/run.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match="no ema_decay"):
+        training.load(tmp_path / "run", tiny_gan())
 
 
 def test_stage_two_waits_for_stage_one(tmp_path):
