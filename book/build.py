@@ -29,7 +29,14 @@ def build(out: Path, live: list[Path] = ()) -> list[Path]:
     """
     source = out / "_build" / "book-src"
     shutil.rmtree(source, ignore_errors=True)
-    hidden = shutil.ignore_patterns("_ext", "results", "tiers", "build.py", ".ipynb_checkpoints", "__pycache__")
+    hidden = shutil.ignore_patterns(
+        "_ext",
+        "results",
+        "tiers",
+        "build.py",
+        ".ipynb_checkpoints",
+        "__pycache__",
+    )
     shutil.copytree(ROOT / "book", source, ignore=hidden)
     for notebook in live:
         shutil.copy(notebook, source)
@@ -41,13 +48,26 @@ def sphinx(source: Path, out: Path, pages: list[str]) -> list[Path]:
     html = out / "_build" / "html"
     shutil.rmtree(html, ignore_errors=True)
     program = Path(sys.executable).with_name("jupyter-book")
-    command = [program, "build", source, "--config", ROOT / "_config.yml", "--path-output", out]
+    command = [
+        program,
+        "build",
+        source,
+        "--config",
+        ROOT / "_config.yml",
+        "--path-output",
+        out,
+    ]
     done = subprocess.run(
-        [*map(str, command), "-W", "--keep-going", "-n"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*map(str, command), "-W", "--keep-going", "-n"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     if done.returncode:
         raise RuntimeError(f"the book does not build:\n{done.stdout}")
-    if faults := [fault for page in pages for fault in look(html / f"{page}.html")]:
+    if faults := [
+        fault for page in pages for fault in look(html / f"{page}.html")
+    ]:
         raise RuntimeError("the book was built, but:\n" + "\n".join(faults))
     return [html / f"{page}.html" for page in pages]
 
@@ -56,7 +76,9 @@ def look(page: Path) -> list[str]:
     """What is wrong with a built page, one line each. (A build can exit 0 without writing any.)"""
     if not page.is_file():
         return [f"{page.name} is not there"]
-    article = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").find("article")
+    article = BeautifulSoup(
+        page.read_text(encoding="utf-8"), "html.parser"
+    ).find("article")
     text = article.get_text(" ", strip=True) if article else ""
     faults = []
     if len(text) < SHORTEST:
@@ -71,9 +93,16 @@ def look(page: Path) -> list[str]:
 def ranges(chapter: str, tier: str, record: dict) -> list[dict]:
     """The rows of `ranges.yml` that `record`, written by `chapter` at `tier`, must keep; they depend on the data."""
     origin = record["settings"]["origin"]
-    rows = yaml.safe_load(RANGES.read_text(encoding="utf-8")).get(chapter, {}).get(tier, {}).get(origin, [])
+    rows = (
+        yaml.safe_load(RANGES.read_text(encoding="utf-8"))
+        .get(chapter, {})
+        .get(tier, {})
+        .get(origin, [])
+    )
     if not rows:
-        raise RuntimeError(f"{RANGES.name} has no range for {chapter}, tier {tier}, data from {origin}")
+        raise RuntimeError(
+            f"{RANGES.name} has no range for {chapter}, tier {tier}, data from {origin}"
+        )
     return rows
 
 
@@ -83,11 +112,20 @@ def rewrite(names: list[str]) -> None:
         print(f"{name}: running", flush=True)
         out = BUILD / "chapters" / "reader"
         notebook = chapters.run(name, "reader", out, timeout=900)
-        record = json.loads((out / "results" / f"{name}.json").read_text(encoding="utf-8"))
+        record = json.loads(
+            (out / "results" / f"{name}.json").read_text(encoding="utf-8")
+        )
         if record["settings"]["origin"] == "uci-digits":
-            raise RuntimeError(f"{name}: MNIST was not found, so nothing was rewritten: set MINEGAN_DATA to its folder")
-        if broken := chapters.violations(record, ranges(name, "reader", record)):
-            raise RuntimeError(f"{name}: nothing rewritten, see {notebook}:\n" + "\n".join(broken))
+            raise RuntimeError(
+                f"{name}: MNIST was not found, so nothing was rewritten: set MINEGAN_DATA to its folder"
+            )
+        if broken := chapters.violations(
+            record, ranges(name, "reader", record)
+        ):
+            raise RuntimeError(
+                f"{name}: nothing rewritten, see {notebook}:\n"
+                + "\n".join(broken)
+            )
         shutil.copy(notebook, ROOT / "book")
         for file in chapters.own_records(name, out / "results"):
             shutil.copy(file, ROOT / "book" / "results")
@@ -96,16 +134,28 @@ def rewrite(names: list[str]) -> None:
 
 def before_after(record: dict) -> str:
     """What mining changed in the quickstart, as the chapter recorded it."""
-    parts = [f"{when} mining: {format_report(record['numbers'][when])}" for when in ("before", "after")]
+    parts = [
+        f"{when} mining: {format_report(record['numbers'][when])}"
+        for when in ("before", "after")
+    ]
     return "\n\n".join(parts)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    html = commands.add_parser("html", help="build the pages into _build/html")
-    html.add_argument("--live", metavar="CHAPTER", help="run this chapter first, at reader tier, into the build")
-    again = commands.add_parser("chapters", help="execute chapters at reader tier and rewrite their committed outputs")
+    html = commands.add_parser(
+        "html", help="build the pages into _build/html"
+    )
+    html.add_argument(
+        "--live",
+        metavar="CHAPTER",
+        help="run this chapter first, at reader tier, into the build",
+    )
+    again = commands.add_parser(
+        "chapters",
+        help="execute chapters at reader tier and rewrite their committed outputs",
+    )
     again.add_argument("names", nargs="*", help="default: every chapter")
     options = parser.parse_args()
     try:
@@ -114,12 +164,23 @@ def main() -> None:
             return
         live = []
         if options.live:
-            print(f"{options.live}: running at reader tier (minutes)", flush=True)
-            live = [chapters.run(options.live, "reader", BUILD / "live", timeout=900)]
+            print(
+                f"{options.live}: running at reader tier (minutes)",
+                flush=True,
+            )
+            live = [
+                chapters.run(
+                    options.live, "reader", BUILD / "live", timeout=900
+                )
+            ]
         print("building the pages", flush=True)
         first = build(ROOT, live)[0]
         if options.live:
-            record = json.loads((BUILD / "live" / "results" / f"{options.live}.json").read_text(encoding="utf-8"))
+            record = json.loads(
+                (
+                    BUILD / "live" / "results" / f"{options.live}.json"
+                ).read_text(encoding="utf-8")
+            )
             print(f"\n{before_after(record)}")
         print(f"\nopen {first.with_name('index.html')}")
     except (RuntimeError, ValueError) as error:

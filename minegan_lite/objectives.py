@@ -24,7 +24,7 @@ def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, rng: torch.G
     draws are the same on every device. Raises ValueError when the two batches differ in shape.
     """
     if real.shape != fake.shape:
-        raise ValueError(f"real and fake batches must have one shape, got {tuple(real.shape)} and {tuple(fake.shape)}")
+        raise ValueError(f"real {tuple(real.shape)} and fake {tuple(fake.shape)} differ")
     alpha = torch.rand(len(real), 1, 1, 1, generator=rng).to(real.device)
     between = (alpha * real + (1 - alpha) * fake).detach().requires_grad_()  # x̂: (n, C, H, W)
     (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)

@@ -4,9 +4,14 @@
 def drop(app, pagename, templatename, context, doctree):
     def thebe(script) -> bool:
         attributes = getattr(script, "attributes", {})
-        return "thebe" in f"{getattr(script, 'filename', script)} {attributes.get('body')}".lower()
+        return (
+            "thebe"
+            in f"{getattr(script, 'filename', script)} {attributes.get('body')}".lower()
+        )
 
-    context["script_files"][:] = [script for script in context["script_files"] if not thebe(script)]
+    context["script_files"][:] = [
+        script for script in context["script_files"] if not thebe(script)
+    ]
 
 
 def setup(app):
