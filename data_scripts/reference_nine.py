@@ -1,10 +1,12 @@
 """The reference runs of the chapter *off-manifold digits*: mines nines from mnist-no-9 and records them in the ledger.
 
 A seed draws the 1000 target images and steers the mining; stage one only, last step, no selection; 10,000 samples are
-judged. Each (tier, seed) is one run folder and one ledger entry, mnist-no-9-to-9-TIER-seedS. What is recorded is
-skipped and what was interrupted goes on, so the same command can be repeated until everything is there.
+judged. Each (tier, seed) is one run folder and one ledger entry, mnist-no-9-to-9-TIER-seedS, or …-TIER-INIT-init-seedS
+for another initialisation of the miner. What is recorded is skipped and what was interrupted goes on, so the same
+command can be repeated until everything is there.
 
     python data_scripts/reference_nine.py --tier reader full --jobs 2
+    python data_scripts/reference_nine.py --tier reader --init paper --jobs 2
 """
 
 import argparse
@@ -16,14 +18,16 @@ from pathlib import Path
 import torch
 
 from minegan_lite import UserError, chapters, evaluate, few_shot, ledger, mine, zoo
+from minegan_lite.miner import INITS
 from minegan_lite.runs import STATE, read_state
 
 SAMPLES = 10_000
 
 
-def reference(tier: str, seed: int, device: str, out: Path) -> str:
+def reference(tier: str, seed: int, init: str | None, device: str, out: Path) -> str:
     """One run, mined and recorded; returns a line about it."""
-    name = f"mnist-no-9-to-9-{tier}-seed{seed}"
+    kind = tier if init is None else f"{tier}-{init}-init"
+    name = f"mnist-no-9-to-9-{kind}-seed{seed}"
     try:
         return f"{name}: recorded before, error {ledger.read(name)['numbers']['classifier_error']['value']:.3%}"
     except UserError:
@@ -35,9 +39,8 @@ def reference(tier: str, seed: int, device: str, out: Path) -> str:
         raise UserError("the reference runs need MNIST itself: set MINEGAN_DATA to its folder")
     resumed = read_state(out / name)["step"] if (out / name / STATE).exists() else 0
     start = time.time()
-    mined = mine(
-        zoo.load("mnist-no-9"), target, steps=wanted["steps"], seed=seed, out=out / name, device=device, progress=False
-    )
+    options = {"steps": wanted["steps"], "seed": seed} | ({} if init is None else {"init": init})
+    mined = mine(zoo.load("mnist-no-9"), target, out=out / name, device=device, progress=False, **options)
     seconds = time.time() - start
     numbers = evaluate(mined, target, n=SAMPLES, seed=seed)
     curve = [[entry["step"], entry["metric"]] for entry in mined.history]
@@ -51,7 +54,8 @@ def reference(tier: str, seed: int, device: str, out: Path) -> str:
         device=mined.settings["device"],
         seconds=seconds,
         n=SAMPLES,
-        command=f"python data_scripts/reference_nine.py --tier {tier} --seeds {seed}",
+        command=f"python data_scripts/reference_nine.py --tier {tier} --seeds {seed}"
+        + ("" if init is None else f" --init {init}"),
     )
     shown = {key: round(numbers[key]["value"], 4) for key in ("classifier_error", "frechet", "coverage")}
     return f"{name}: {shown}, {seconds:.0f} s"
@@ -61,12 +65,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tier", nargs="+", default=["reader"], choices=["reader", "full"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--init", choices=sorted(INITS), help="of the miner (default: the library's)")
     parser.add_argument("--jobs", type=int, default=1, help="processes, one thread each (default %(default)s)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=Path("runs/reference"), help="run folders (default %(default)s)")
     args = parser.parse_args()
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
-        runs = [pool.submit(reference, tier, seed, args.device, args.out) for tier in args.tier for seed in args.seeds]
+        wanted = [(tier, seed, args.init, args.device, args.out) for tier in args.tier for seed in args.seeds]
+        runs = [pool.submit(reference, *one) for one in wanted]
         for run in runs:
             print(run.result(), flush=True)
 

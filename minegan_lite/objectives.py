@@ -26,6 +26,7 @@ def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, rng: torch.G
     if real.shape != fake.shape:
         raise ValueError(f"real {tuple(real.shape)} and fake {tuple(fake.shape)} differ")
     alpha = torch.rand(len(real), 1, 1, 1, generator=rng).to(real.device)
-    between = (alpha * real + (1 - alpha) * fake).detach().requires_grad_()  # x̂: (n, C, H, W)
+    between = alpha * real + (1 - alpha) * fake  # x̂: (n, C, H, W)
+    between = between.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     return (gradient.flatten(1).norm(dim=1) - 1).square().mean()

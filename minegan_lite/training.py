@@ -214,16 +214,19 @@ class _Stage:
         batch, settings = self.settings.batch, self.settings
         self.critic.requires_grad_(True)
         for _ in range(settings.critic_steps):
-            real = images[torch.randint(len(images), (batch,), generator=self.rng).to(self.device)]  # (batch, C, H, W)
+            pick = torch.randint(len(images), (batch,), generator=self.rng)
+            real = images[pick.to(self.device)]  # (batch, C, H, W)
             with torch.no_grad():
                 fake = self._fakes()  # (batch, C, H, W)
-            fake_scores, real_scores = self.critic(torch.cat([fake, real])).chunk(2)  # (batch, 1) each
+            scores = self.critic(torch.cat([fake, real]))  # (2·batch, 1)
+            fake_scores, real_scores = scores.chunk(2)
             critic_loss = objectives.critic_loss(fake_scores, real_scores)
             penalty = objectives.gradient_penalty(self.critic, real, fake, self.rng)
             self.critic_optimizer.zero_grad()
             (critic_loss + settings.penalty * penalty).backward()
             self.critic_optimizer.step()
-        self.critic.requires_grad_(False)  # Eq. 4 needs the gradient to the images, not to the critic's weights
+        # Eq. 4 needs the gradient to the images, not to the critic's weights
+        self.critic.requires_grad_(False)
         miner_loss = objectives.generator_loss(self.critic(self._fakes()))
         self.optimizer.zero_grad()
         miner_loss.backward()
