@@ -18,10 +18,11 @@ from minegan_lite.miner import ACTIVATIONS, INITS
 
 @dataclass(frozen=True)
 class Settings:
-    """How a stage is trained. The defaults are the best we know; presets replace some of them.
+    """How a stage is trained; presets replace some of the defaults.
 
     The default learning rates and the single critic step were chosen among seven settings by digit 9 mined from an
     unfinished mnist-no-9, seed 0, judged by training-split nines outside the target: no held-out image was looked at.
+    The scale-preserving init is a choice, not a winner: for that digit the paper's start ended lower (see the ledger).
 
     steps: miner updates. batch: images in a minibatch. critic_steps: critic updates before each miner update.
     penalty: weight λ of the gradient penalty. miner_lr, critic_lr, generator_lr (stage two), betas: Adam's.
