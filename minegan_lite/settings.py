@@ -20,7 +20,7 @@ from minegan_lite.miner import ACTIVATIONS, INITS
 class Settings:
     """How a stage is trained; presets replace some of the defaults.
 
-    The default learning rates and the single critic step were chosen among seven settings by digit 9 mined from an
+    The default learning rates and the single critic step were chosen among six settings by digit 9 mined from an
     unfinished mnist-no-9, seed 0, judged by training-split nines outside the target: no held-out image was looked at.
     The scale-preserving init is a choice, not a winner: for that digit the paper's start ended lower (see the ledger).
 

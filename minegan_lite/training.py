@@ -37,7 +37,8 @@ def mine(
 ) -> MinedGAN:
     """Stage one, "MineGAN (w/o FT)": trains a miner and the critic by Eq. 3 and 4; the generator stays frozen.
 
-    gan: the source; its generator is not changed in any byte, flag or mode, its critic is copied.
+    gan: the source; its generator moves to the device and is not changed in any byte, flag or mode; its critic is
+        copied.
     target: a few_shot result (its .train is used) or images (n, C, H, W) in [−1, 1], n ≥ 2.
     preset: "default", "paper" (the supplement to the letter) or "official" (the released code's settings).
     out: a run folder; None keeps everything in memory. The same call resumes it bit for bit after an interruption.
