@@ -138,6 +138,11 @@ def before_after(record: dict) -> str:
         f"{when} mining: {format_report(record['numbers'][when])}"
         for when in ("before", "after")
     ]
+    if record["settings"]["origin"] == "uci-digits":
+        parts.insert(
+            0,
+            "MNIST was not found: these are scikit-learn's embedded digits, enlarged.",
+        )
     return "\n\n".join(parts)
 
 

@@ -56,7 +56,7 @@ class RunFolder:
             raise UserError(f"{self.path} is a file, not a run folder: choose another output path")
         if (self.path / SETTINGS).exists():
             self._refuse_changes(settings)
-        elif self.path.exists() and any(self.path.iterdir()):
+        elif self.path.exists() and any(file.name != f"{SETTINGS}.part" for file in self.path.iterdir()):
             raise UserError(f"{self.path} is occupied by files that are not a run: choose an empty or new folder")
         else:
             self._start(settings)

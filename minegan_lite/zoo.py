@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import nn
 from minegan_lite.errors import UserError
 from minegan_lite.gan import GAN, StandardNormal
 from minegan_lite.networks import mnist
+from minegan_lite.runs import write_atomically
 
 WEIGHTS = Path(__file__).parent / "weights"
 CLASSIFIER = "digit-classifier"
@@ -87,9 +87,7 @@ def pack(
         (entry["card"], card.encode()),
         ("manifest.json", manifest.encode()),
     ):
-        part = folder / f"{file}.part"
-        part.write_bytes(written)
-        os.replace(part, folder / file)
+        write_atomically(folder / file, written)
     return folder / entry["file"]
 
 

@@ -37,6 +37,14 @@ def test_occupied_paths_are_refused_and_untouched(tmp_path):
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "folder", "thesis.tex"]
 
 
+def test_a_kill_while_the_settings_were_written_does_not_block_the_run(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/run.json.part").write_text('{"ste')
+    runs.RunFolder(tmp_path / "run", {"steps": 3})
+    assert runs.read_settings(tmp_path / "run") == {"steps": 3}
+    assert [file.name for file in (tmp_path / "run").iterdir()] == ["run.json"]
+
+
 def test_an_unwritable_path_leaves_nothing_behind(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")

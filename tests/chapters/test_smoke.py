@@ -2,6 +2,7 @@
 
 import json
 
+import nbformat
 import papermill
 import pytest
 import yaml
@@ -33,8 +34,11 @@ def test_chapter_runs_without_data_and_network(chapter, tmp_path, monkeypatch):
     monkeypatch.setenv("MINEGAN_DATA", str(nothing))
     monkeypatch.setenv("MINEGAN_CACHE", str(nothing))
     monkeypatch.setenv("MINEGAN_OFFLINE", "1")
-    chapters.run(chapter, "smoke", tmp_path, timeout=300)
+    executed = chapters.run(chapter, "smoke", tmp_path, timeout=300)
     assert check(tmp_path, chapter)["settings"]["origin"] == "uci-digits"
+    # pages drop stderr, where the library says it: the chapter must say it itself
+    outputs = [output for cell in nbformat.read(executed, as_version=4).cells for output in cell.get("outputs", [])]
+    assert any("embedded" in output.get("data", {}).get("text/markdown", "") for output in outputs)
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
