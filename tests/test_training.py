@@ -209,16 +209,17 @@ def test_load_refuses_another_source(tmp_path):
         training.load(tmp_path / "run", tiny_gan(seed=1))
 
 
-def test_nan_stops_and_keeps_the_last_good_checkpoint(tmp_path):
+@pytest.mark.parametrize(("factor", "reason"), [(math.nan, "not finite"), (1e6, "critic exploded")])
+def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path, factor, reason):
     gan, forward = tiny_gan(), {"n": 0}
 
     class Poisoned(type(gan.critic)):
         def forward(self, x):
             forward["n"] += 1
-            return super().forward(x) * (math.nan if forward["n"] > 20 else 1)
+            return super().forward(x) * (factor if forward["n"] > 20 else 1)
 
     gan.critic.__class__ = Poisoned
-    with pytest.raises(Diverged, match="not finite"):
+    with pytest.raises(Diverged, match=reason):
         mine(gan, tiny_target(), out=tmp_path / "run", **FAST)
     state = runs.read_state(tmp_path / "run")
     assert state["step"] == 4
