@@ -158,7 +158,8 @@ class _Stage:
     ):
         self.gan, self.released, self.settings, self.rng, self.device = gan, released, settings, rng, device
         gan.generator.to(device)
-        self.miner, self.critic = miner.to(device), clone(gan.critic).to(device).train().requires_grad_(True)
+        self.miner, self.critic = miner.to(device), clone(gan.critic).train().requires_grad_(True)
+        self.critic.to(device, memory_format=torch.channels_last)  # a tenth faster on a CPU
         self.prior = input_prior(gan, miner)
         self.averages = {"miner_average": ema.averaged(self.miner, settings.ema_decay)}
         groups = [{"params": list(self.miner.parameters()), "lr": settings.miner_lr}]
@@ -166,9 +167,11 @@ class _Stage:
             gan.generator.train().requires_grad_(True)
             self.averages["generator_average"] = ema.averaged(gan.generator, settings.ema_decay)
             groups.append({"params": list(gan.generator.parameters()), "lr": settings.generator_lr})
-        self.optimizer = torch.optim.Adam(groups, betas=settings.betas)
-        self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), lr=settings.critic_lr, betas=settings.betas)
-        self.step, self.history = 0, []
+        self.optimizer = torch.optim.Adam(groups, betas=settings.betas, fused=True)
+        self.critic_optimizer = torch.optim.Adam(
+            self.critic.parameters(), lr=settings.critic_lr, betas=settings.betas, fused=True
+        )
+        self.step, self.history, self.penalty = 0, [], math.inf
         # A 1-Lipschitz critic cannot tell two images further apart than they lie; ten times that is an explosion.
         self.largest_gap = 10 * 2 * math.sqrt(math.prod(gan.generator.image_shape))
 
@@ -212,34 +215,42 @@ class _Stage:
 
     def one_step(self, images: Tensor) -> dict[str, float]:
         """critic_steps updates of the critic (Eq. 3 and the penalty), one of the miner (Eq. 4), one of the averages."""
-        batch, settings = self.settings.batch, self.settings
+        settings, first = self.settings, self.step * self.settings.critic_steps
         self.critic.requires_grad_(True)
-        for _ in range(settings.critic_steps):
-            pick = torch.randint(len(images), (batch,), generator=self.rng)
+        for update in range(first, first + settings.critic_steps):
+            pick = torch.randint(len(images), (settings.batch,), generator=self.rng)
             real = images[pick.to(self.device)]  # (batch, C, H, W)
-            with torch.no_grad():
-                fake = self._fakes()  # (batch, C, H, W)
-            scores = self.critic(torch.cat([fake, real]))  # (2·batch, 1)
-            fake_scores, real_scores = scores.chunk(2)
-            critic_loss = objectives.critic_loss(fake_scores, real_scores)
-            penalty = objectives.gradient_penalty(self.critic, real, fake, self.rng)
+            with self._autocast():
+                with torch.no_grad():
+                    fake = self._fakes()  # (batch, C, H, W)
+                scores = self.critic(torch.cat([fake, real])).float()  # (2·batch, 1)
+                fake_scores, real_scores = scores.chunk(2)
+                loss = critic_loss = objectives.critic_loss(fake_scores, real_scores)
+                if update % settings.penalty_every == 0:
+                    penalty = objectives.gradient_penalty(self.critic, real, fake, self.rng)
+                    loss = critic_loss + settings.penalty * settings.penalty_every * penalty
+                    self.penalty = penalty.item()
             self.critic_optimizer.zero_grad()
-            (critic_loss + settings.penalty * penalty).backward()
+            loss.backward()
             self.critic_optimizer.step()
         # Eq. 4 needs the gradient to the images, not to the critic's weights
         self.critic.requires_grad_(False)
-        miner_loss = objectives.generator_loss(self.critic(self._fakes()))
+        with self._autocast():
+            miner_loss = objectives.generator_loss(self.critic(self._fakes()).float())
         self.optimizer.zero_grad()
         miner_loss.backward()
         self.optimizer.step()
         self.averages["miner_average"].update_parameters(self.miner)
         if self.released:
             self.averages["generator_average"].update_parameters(self.gan.generator)
-        return {"critic_loss": critic_loss.item(), "miner_loss": miner_loss.item(), "penalty": penalty.item()}
+        return {"critic_loss": critic_loss.item(), "miner_loss": miner_loss.item(), "penalty": self.penalty}
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16")
 
     def _fakes(self) -> Tensor:
         u = self.prior(self.settings.batch, self.rng).to(self.device)
-        return self.gan.generator(self.miner(u))
+        return self.gan.generator(self.miner(u)).float()
 
     def _check(self, losses: dict[str, float]) -> None:
         if not all(map(math.isfinite, losses.values())):
@@ -275,13 +286,19 @@ class _Stage:
 
     def state(self) -> dict[str, Any]:
         state = {name: part.state_dict() for name, part in self.parts().items()}
-        return {**state, "step": self.step, "rng": self.rng.get_state(), "history": self.history}
+        return {
+            **state,
+            "step": self.step,
+            "rng": self.rng.get_state(),
+            "history": self.history,
+            "penalty": self.penalty,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         for name, part in self.parts().items():
             part.load_state_dict(state[name])
         self.rng.set_state(state["rng"])
-        self.step, self.history = state["step"], state["history"]
+        self.step, self.history, self.penalty = state["step"], state["history"], state["penalty"]
 
     def result(self, record: dict[str, Any]) -> MinedGAN:
         averages = {name: average.module for name, average in self.averages.items()}

@@ -15,7 +15,15 @@ from minegan_lite.mined import Unmined
 from minegan_lite.miner import Miner
 from minegan_lite.training import finetune, mine
 
-FAST = {"steps": 12, "batch": 4, "save_every": 4, "log_every": 3, "progress": False, "device": "cpu"}
+FAST = {
+    "steps": 12,
+    "batch": 4,
+    "penalty_every": 3,
+    "save_every": 4,
+    "log_every": 3,
+    "progress": False,
+    "device": "cpu",
+}
 
 
 def outcome(mined) -> list[torch.Tensor]:
@@ -216,7 +224,7 @@ def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path, factor, r
     class Poisoned(type(gan.critic)):
         def forward(self, x):
             forward["n"] += 1
-            return super().forward(x) * (factor if forward["n"] > 20 else 1)
+            return super().forward(x) * (factor if forward["n"] > 14 else 1)
 
     gan.critic.__class__ = Poisoned
     with pytest.raises(Diverged, match=reason):

@@ -1,4 +1,4 @@
-"""The formulas, over features (n, d) from any network: the Fréchet distance and coverage."""
+"""The formulas: the Fréchet distance and coverage over features (n, d), copying over images or features."""
 
 import torch
 from torch import Tensor, nn
@@ -53,3 +53,29 @@ def coverage(real: Tensor, fake: Tensor, k: int = 5) -> float:
     radius = torch.cdist(real, real, compute_mode=exact).kthvalue(k + 1, dim=1).values  # the nearest is the real itself
     nearest_fake = torch.cdist(real, fake, compute_mode=exact).amin(dim=1)
     return (nearest_fake < radius).double().mean().item()
+
+
+def nearest(x: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
+    """For each of x (n, …) the Euclidean distance (n,) to the nearest of references (m, …), and its index (n,).
+
+    Raises UserError for none of either, different shapes, NaN and infinite numbers.
+    """
+    if min(x.ndim, references.ndim) < 2 or not (len(x) and len(references)) or x.shape[1:] != references.shape[1:]:
+        raise UserError(
+            f"neighbours need (n, …) and (m, …) of one shape, got {tuple(x.shape)} and {tuple(references.shape)}"
+        )
+    x, references = _checked(x.flatten(1), references.flatten(1))
+    return torch.cdist(x.float(), references.float()).min(dim=1)
+
+
+def copying(x: Tensor, train: Tensor, held_out: Tensor) -> float:
+    """The share, in [0, 1], of x (n, …) that are nearer to one of train (k, …) than to any of held_out (k, …).
+
+    Around a half where x knows no more of the training images than of the others of their kind, 1 where it repeats
+    them: the comparison of Meehan et al. 2020 (data-copying), counted per sample. An x that is as far from both
+    counts half. Raises UserError for unequally many train and held_out, and as `nearest` does.
+    """
+    if len(train) != len(held_out):
+        raise UserError(f"copying compares as many training as held-out images, got {len(train)} and {len(held_out)}")
+    to_train, to_held_out = nearest(x, train)[0], nearest(x, held_out)[0]
+    return ((to_train < to_held_out).double() + (to_train == to_held_out).double() / 2).mean().item()

@@ -1,4 +1,4 @@
-"""evaluate: classifier error, Fréchet distance and coverage of a mined GAN, each with n, m and a real-vs-real floor."""
+"""evaluate: classifier error, Fréchet distance, coverage and copying, each with n, m and a real-vs-real floor."""
 
 import statistics
 from typing import TYPE_CHECKING, Protocol
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from minegan_lite.errors import UserError
-from minegan_lite.metrics.distances import coverage, frechet_distance
+from minegan_lite.metrics.distances import copying, coverage, frechet_distance, nearest
 from minegan_lite.metrics.features import check_shape, classifier_error, digit_features, signature
 from minegan_lite.networks.mnist import DigitClassifier
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 REPEATS = 10
 NEIGHBOURS = 5
+ROWS = (("frechet", "Fréchet distance", 2), ("coverage", "coverage", 3), ("copying", "copying", 3))
 
 
 class Samples(Protocol):
@@ -28,6 +29,13 @@ class Samples(Protocol):
 
 def _mean_sd(values: list[float]) -> tuple[float, float | None]:
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
+def _copying_of_reals(held_out: Tensor, train: Tensor, picked: Tensor) -> float:
+    """`copying` of the held-out images themselves, against held_out[picked] without each one's own self."""
+    others = torch.cdist(held_out.flatten(1), held_out[picked].flatten(1))
+    others[picked, torch.arange(len(picked))] = torch.inf
+    return (nearest(held_out, train)[0] < others.amin(dim=1)).double().mean().item()
 
 
 def evaluate(
@@ -46,8 +54,11 @@ def evaluate(
         d(fakes, A) stands beside `floor` ± `floor_sd` = d(B, A), with as many fakes as B has images: the same
         n, m and reference for both. At most 10 `repeats`, each with new halves and fakes of its own; the sd is over
         them (None for a single one): not the spread over mining seeds, and the halves overlap between repeats.
-    `seed` draws samples and halves; `ema` is as in MinedGAN.sample. `classifier` defaults to the shipped one;
-        `features` names it and its weights.
+    copying: the share of fakes nearer, in pixels, to an image of target.train than to any of as many held-out ones (m
+        of each, the longer side thinned out at random for each repeat), over the same blocks of fakes; `floor` is that
+        share for the held-out images, each without itself. None where there are no training images.
+    `seed` draws samples, halves and thinnings; `ema` is as in MinedGAN.sample. `classifier` defaults to the shipped
+        one; `features` names it and its weights.
     Coverage takes k = 5, or one less than the half if that has 5 images or fewer.
 
     Raises UserError for fewer than 4 held-out images, fewer samples than half of them, and images that the digit
@@ -83,9 +94,17 @@ def evaluate(
         covered.append(coverage(a, block, k))
         covered_floor.append(coverage(a, b, k))
 
-    def row(values: list[float], floors: list[float], **rest: object) -> dict:
+    def row(values: list[float], floors: list[float], m: int = half, **rest: object) -> dict:
         (value, sd), (floor, floor_sd) = _mean_sd(values), _mean_sd(floors)
-        return dict(value=value, sd=sd, n=half, m=half, floor=floor, floor_sd=floor_sd, repeats=repeats, **rest)
+        return dict(value=value, sd=sd, n=half, m=m, floor=floor, floor_sd=floor_sd, repeats=repeats, **rest)
+
+    copied, copied_floor = [], []
+    pairs = min(len(target.train), len(held_out))
+    for block in fakes[: repeats * half].split(half) if pairs else ():
+        train = target.train[torch.randperm(len(target.train), generator=rng)[:pairs]]
+        picked = torch.randperm(len(held_out), generator=rng)[:pairs]
+        copied.append(copying(block, train, held_out[picked]))
+        copied_floor.append(_copying_of_reals(held_out, train, picked))
 
     error = None
     if target.digit is not None:
@@ -103,6 +122,7 @@ def evaluate(
         "classifier_error": error,
         "frechet": row(frechet, frechet_floor, features=signature(classifier)),
         "coverage": row(covered, covered_floor, k=k),
+        "copying": row(copied, copied_floor, pairs) if pairs else None,
     }
 
 
@@ -115,8 +135,13 @@ def format_report(result: dict) -> str:
     rows = [("", "value", "real vs real", "n", "m")]
     if (error := result["classifier_error"]) is not None:
         rows.append(("classifier error", f"{error['value']:.2%}", f"{error['floor']:.2%}", error["n"], error["m"]))
-    for key, label, digits in (("frechet", "Fréchet distance", 2), ("coverage", "coverage", 3)):
-        row = result[key]
+    for key, label, digits in (
+        ("frechet", "Fréchet distance", 2),
+        ("coverage", "coverage", 3),
+        ("copying", "copying", 3),
+    ):
+        if (row := result[key]) is None:
+            continue
         value, floor = with_sd(row["value"], row["sd"], digits), with_sd(row["floor"], row["floor_sd"], digits)
         rows.append((label, value, floor, row["n"], row["m"]))
     frechet, k = result["frechet"], result["coverage"]["k"]

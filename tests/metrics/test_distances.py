@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.spatial
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minegan_lite.errors import UserError
-from minegan_lite.metrics.distances import coverage, frechet_distance
+from minegan_lite.metrics.distances import copying, coverage, frechet_distance, nearest
 
 
 def normal(n: int, d: int, seed: int) -> torch.Tensor:
@@ -146,3 +147,39 @@ def test_too_few_rows_are_refused():
         coverage(GOOD[:5], GOOD)
     with pytest.raises(UserError, match="k=0"):
         coverage(GOOD, GOOD, k=0)
+
+
+def test_nearest_against_scipy():
+    x, references = normal(40, 6, 0), normal(25, 6, 1)
+    table = scipy.spatial.distance.cdist(x, references)
+    distance, index = nearest(x.view(40, 2, 3), references.view(25, 2, 3))  # any shape, as images have
+    assert index.tolist() == table.argmin(1).tolist()
+    assert distance.numpy() == pytest.approx(table.min(1), rel=1e-5)
+
+
+def test_copying_counted_by_hand():
+    # on a line: training images at 0 and 10, held-out ones at 4 and 20
+    train, held_out = torch.tensor([[0.0], [10.0]]), torch.tensor([[4.0], [20.0]])
+    x = torch.tensor([[1.0], [9.0], [3.0], [19.0], [2.0]])  # train, train, held out, held out, a tie of 0 and 4
+    assert copying(x, train, held_out) == pytest.approx((1 + 1 + 0 + 0 + 0.5) / 5)
+
+
+@given(st.integers(0, 2**16))
+@settings(max_examples=20, deadline=None)
+def test_copying_turns_over_with_the_sides_and_knows_copies_from_new_draws(seed):
+    train, held_out, new = (normal(50, 5, 3 * seed + i) for i in range(3))
+    share = copying(new, train, held_out)
+    assert share == pytest.approx(1 - copying(new, held_out, train))
+    assert 0.15 < share < 0.85  # one law; 50 draws
+    assert copying(train + 1e-3 * new, train, held_out) == 1.0
+
+
+def test_copying_needs_sides_of_one_size():
+    with pytest.raises(UserError, match="3 and 4"):
+        copying(normal(5, 2, 0), normal(3, 2, 1), normal(4, 2, 2))
+    with pytest.raises(UserError, match="neighbours need"):
+        copying(normal(5, 2, 0), normal(0, 2, 1), normal(0, 2, 2))
+    with pytest.raises(UserError, match="neighbours need"):
+        nearest(normal(5, 2, 0), normal(5, 3, 0))
+    with pytest.raises(UserError, match="NaN"):
+        nearest(normal(5, 2, 0) * torch.nan, normal(5, 2, 0))

@@ -120,6 +120,40 @@ def test_seed_and_weights_reach_the_sampler_and_one_seed_is_one_result(classifie
     assert other["frechet"]["floor"] != first["frechet"]["floor"]
 
 
+def test_copying_tells_a_parrot_from_a_generator_of_the_law(classifier):
+    few = replace(target(120), train=noise(40, 1), held_out=noise(120, 2))
+
+    def parrot(n, seed):
+        pick = torch.randint(40, (n,), generator=torch.Generator().manual_seed(seed))
+        return few.train[pick]
+
+    honest = evaluate(Draws(noise), few, n=600, classifier=classifier)["copying"]
+    copied = evaluate(Draws(parrot), few, n=600, classifier=classifier)["copying"]
+    assert (honest["n"], honest["m"], honest["repeats"]) == (60, 40, 10)
+    assert copied["value"] == 1.0
+    assert honest["floor"] == copied["floor"]
+    assert honest["value"] == pytest.approx(0.5, abs=0.15)
+    assert honest["floor"] == pytest.approx(0.5, abs=0.15)
+
+
+def test_the_floor_of_copying_leaves_each_image_out(classifier):
+    # far-off training images: every held-out image is nearer to another held-out one, itself not counted
+    near = -1 + 0.01 * noise(12, 3).abs()
+    few = replace(target(12), train=torch.ones(12, 1, 28, 28), held_out=near)
+    assert evaluate(Draws(noise), few, n=6, classifier=classifier)["copying"]["floor"] == 0.0
+    # twelve images far from each other, each with a training image beside it
+    spread = noise(12, 4)
+    few = replace(few, train=spread + 0.01, held_out=spread)
+    assert evaluate(Draws(noise), few, n=6, classifier=classifier)["copying"]["floor"] == 1.0
+
+
+def test_without_training_images_there_is_no_copying(classifier):
+    few = replace(target(20), train=noise(0, 0))
+    result = evaluate(Draws(blobs), few, n=40, classifier=classifier)
+    assert result["copying"] is None
+    assert "copying" not in format_report(result)
+
+
 def test_classifier_error_counts_all_samples_and_the_held_out_reals(classifier):
     few = target(20)
     with torch.no_grad():
@@ -170,7 +204,11 @@ def test_the_report_states_every_number_with_its_floor(classifier):
     result = evaluate(Draws(blobs), target(20), n=40, classifier=classifier)
     report = format_report(result)
     lines = {line[:18].strip(): line for line in report.splitlines()}
-    for label, key, digits in (("Fréchet distance", "frechet", 2), ("coverage", "coverage", 3)):
+    for label, key, digits in (
+        ("Fréchet distance", "frechet", 2),
+        ("coverage", "coverage", 3),
+        ("copying", "copying", 3),
+    ):
         for field in ("value", "sd", "floor", "floor_sd"):
             assert f"{result[key][field]:.{digits}f}" in lines[label]
     assert f"{result['classifier_error']['value']:.2%}" in lines["classifier error"]

@@ -1,0 +1,277 @@
+"""What a mining step costs, and what saving on it costs in quality; also sampling and import times, as ratios.
+
+`time` runs every idea in turn, many rounds in one process, and takes CPU seconds, so that a busy machine does not
+favour any; the ratios are to `textbook`, a plain WGAN-GP mining loop written below. `error` mines digit 9 from
+mnist-no-9 with every idea and seed and judges it by *training-split* nines outside the target: defaults are chosen by
+this table, so no held-out image may enter it. What is measured is skipped when the command is repeated.
+
+    python benchmarks/mining_step.py time
+    python benchmarks/mining_step.py error --jobs 2     # about an hour on two cores
+    python benchmarks/mining_step.py record             # both into the ledger, as mining_step
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from minegan_lite import GAN, FewShot, Miner, data, ema, evaluate, few_shot, ledger, mine, objectives, zoo
+from minegan_lite.mined import MinedGAN, Unmined
+from minegan_lite.runs import write_atomically
+from minegan_lite.training import clone, stream
+
+SOURCE, DIGIT, IMAGES, STEPS, SAMPLES, SEEDS = "mnist-no-9", 9, 1000, 600, 10_000, range(5)
+TEXTBOOK_CRITIC_STEPS = 3
+
+
+def textbook(gan: GAN, images: Tensor, steps: int, seed: int, *, one_forward=False, layout=False, fused=False):
+    """A WGAN-GP mining loop as one would write it down, with the library's learning rates; (miner, average, critic).
+
+    one_forward, layout, fused: real and fake through the critic in one batch; its weights channels-last; one fused
+    kernel for Adam.
+    """
+    rng = stream("mine", seed)
+    dim = gan.generator.latent_dim
+    miner, critic = Miner((dim, dim, dim), rng=rng), clone(gan.critic).requires_grad_(True)
+    if layout:
+        critic.to(memory_format=torch.channels_last)
+    generator, average = gan.generator.requires_grad_(False), ema.averaged(miner)
+    miner_optimizer = torch.optim.Adam(miner.parameters(), lr=1e-3, betas=(0.5, 0.9), fused=fused)
+    critic_optimizer = torch.optim.Adam(critic.parameters(), lr=1e-3, betas=(0.5, 0.9), fused=fused)
+    for _ in range(steps):
+        for _ in range(TEXTBOOK_CRITIC_STEPS):
+            real = images[torch.randint(len(images), (64,), generator=rng)]
+            with torch.no_grad():
+                fake = generator(miner(torch.randn(64, dim, generator=rng)))
+            if one_forward:
+                fake_scores, real_scores = critic(torch.cat([fake, real])).chunk(2)
+            else:
+                fake_scores, real_scores = critic(fake), critic(real)
+            alpha = torch.rand(64, 1, 1, 1, generator=rng)
+            between = (alpha * real + (1 - alpha) * fake).requires_grad_(True)
+            (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+            penalty = ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
+            loss = fake_scores.mean() - real_scores.mean() + 10 * penalty
+            critic_optimizer.zero_grad()
+            loss.backward()
+            critic_optimizer.step()
+        loss = -critic(generator(miner(torch.randn(64, dim, generator=rng)))).mean()
+        miner_optimizer.zero_grad()
+        loss.backward()
+        miner_optimizer.step()
+        average.update_parameters(miner)
+    return miner, average.module, critic
+
+
+def analytic_penalty(critic: nn.Module, real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
+    """The same penalty with ∇D of the MNIST critic written out, so that training needs no second derivative.
+
+    A leaky ReLU's slope does not depend on the weights except where it flips, so ∇D is a product of transposed
+    convolutions and fixed masks, and only their weights need gradients.
+    """
+    alpha = torch.rand(len(real), 1, 1, 1, generator=rng)
+    h, masks = alpha * real + (1 - alpha) * fake, []
+    with torch.no_grad():
+        for layer in (critic.down1, critic.down2, critic.down3):
+            h = layer(h)
+            masks.append(torch.where(h > 0, 1.0, 0.2).to(h.dtype))
+            h = F.leaky_relu(h, 0.2)
+    slope = critic.score.weight.unflatten(1, h.shape[1:]) * masks[2]
+    options = {"stride": 2, "padding": 2}
+    slope = F.conv_transpose2d(slope, critic.down3.weight, **options) * masks[1]  # 4×4 → 7×7
+    slope = F.conv_transpose2d(slope, critic.down2.weight, **options, output_padding=1) * masks[0]
+    slope = F.conv_transpose2d(slope, critic.down1.weight, **options, output_padding=1)
+    return (slope.float().flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def quarter_penalty(critic: nn.Module, real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
+    """The penalty over a quarter of the batch, every time, where lazy regularisation takes all of it every 4th time."""
+    quarter = len(real) // 4
+    return _whole_penalty(critic, real[:quarter], fake[:quarter], rng)
+
+
+_whole_penalty = objectives.gradient_penalty
+_EXACT = {"penalty_every": 1}
+# name → the library's options and a penalty in the place of its own; or the textbook's options. `same` names the idea
+# that it differs from in rounding only (tested), so that one error stands for both.
+IDEAS: dict[str, dict] = {
+    "textbook": {"textbook": {}},
+    "textbook, one critic forward": {"textbook": {"one_forward": True}, "same": "textbook"},
+    "textbook, fused Adam": {"textbook": {"fused": True}, "same": "textbook"},
+    "textbook, channels-last critic": {"textbook": {"layout": True}, "same": "textbook"},
+    "library, 3 critic steps, exact penalty": {"options": {"critic_steps": 3, **_EXACT}, "same": "textbook"},
+    "library, exact penalty": {"options": _EXACT},
+    "library, analytic penalty": {"options": _EXACT, "penalty": analytic_penalty, "same": "library, exact penalty"},
+    "library, penalty on a quarter of the batch": {"options": _EXACT, "penalty": quarter_penalty},
+    "library (lazy penalty, every 4th)": {"options": {"penalty_every": 4}},
+    "library, lazy penalty, every 16th": {"options": {"penalty_every": 16}},
+    "library, lazy penalty, bfloat16": {"options": {"penalty_every": 4, "precision": "bf16"}},
+}
+MEASURED = [name for name, what in IDEAS.items() if "same" not in what]
+
+
+def run(idea: str, gan: GAN, images: Tensor, steps: int, seed: int) -> MinedGAN:
+    """`steps` mining steps by one idea."""
+    what = IDEAS[idea]
+    if "textbook" in what:
+        miner, average, critic = textbook(gan, images, steps, seed, **what["textbook"])
+        return MinedGAN(gan, miner, critic, average, gan.generator, {"sample_average": True})
+    penalty = what.get("penalty")
+    with patch.object(objectives, "gradient_penalty", penalty) if penalty else nullcontext():
+        # no logging on the way, which the textbook's loop has not either
+        return mine(
+            gan, images, steps=steps, seed=seed, log_every=steps, device="cpu", progress=False, **what["options"]
+        )
+
+
+def ratios(functions: dict[str, Callable[[], object]], base: str, rounds: int, clock=time.process_time) -> dict:
+    """The time of each function over that of `base` in the same round: median and quartiles over the rounds."""
+    seconds = {name: [] for name in functions}
+    for name in functions:
+        functions[name]()  # once to warm up
+    for _ in range(rounds):
+        for name, function in functions.items():
+            start = clock()
+            function()
+            seconds[name].append(clock() - start)
+    table = {}
+    for name, values in seconds.items():
+        each = [b / a for a, b in zip(seconds[base], values, strict=True)]
+        low, middle, high = statistics.quantiles(each, n=4, method="inclusive")
+        table[name] = {"median": middle, "low": low, "high": high, "seconds": statistics.median(values)}
+    return table
+
+
+def measure_time(rounds: int, steps: int) -> dict:
+    """All timings. Step and sampling: CPU seconds of one thread. Import: wall time of fresh processes."""
+    torch.set_num_threads(1)
+    gan, images = zoo.load(SOURCE), few_shot("mnist", digit=DIGIT, n=IMAGES, seed=0).train
+    step = ratios({name: lambda name=name: run(name, gan, images, steps, 0) for name in IDEAS}, "textbook", rounds)
+    for row in step.values():
+        row["seconds"] /= steps
+    mined, raw = mine(gan, images, steps=1, device="cpu", progress=False), Unmined(gan)
+    sampling = ratios({"raw": lambda: raw.sample(1000), "mined": lambda: mined.sample(1000)}, "raw", 5 * rounds)
+
+    def importing(module: str) -> Callable[[], object]:
+        return lambda: subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
+
+    both = {name: importing(name) for name in ("torch", "minegan_lite")}
+    imports = ratios(both, "torch", rounds, time.perf_counter)
+    return {"step": step, "sampling": sampling, "import": imports, "rounds": rounds, "steps": steps}
+
+
+def measure_error(idea: str, seed: int, folder: Path) -> str:
+    """One mining run by one idea, judged; returns a line about it."""
+    path = folder / f"{idea.replace(' ', '-').replace(',', '')}-seed{seed}.json"
+    if not path.exists():
+        torch.set_num_threads(1)
+        gan, target = zoo.load(SOURCE), few_shot("mnist", digit=DIGIT, n=IMAGES, seed=seed)
+        start = time.process_time()
+        mined = run(idea, gan, target.train, STEPS, seed)
+        seconds = time.process_time() - start
+        numbers = evaluate(mined, others(target), n=SAMPLES, seed=seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps({"idea": idea, "seed": seed, "seconds": seconds, **numbers}).encode())
+    row = json.loads(path.read_text())
+    return f"{idea}, seed {seed}: error {row['classifier_error']['value']:.2%}, Fréchet {row['frechet']['value']:.1f}"
+
+
+def others(target: FewShot) -> FewShot:
+    """The target with the rest of its digit's training split in the place of the held-out images."""
+    images, labels, origin = data.load_mnist("train")
+    if origin != "mnist":
+        raise SystemExit("MNIST itself is needed here: set MINEGAN_DATA to its folder")
+    ours = {image.numpy().tobytes() for image in target.train}
+    rest = [image for image in data.to_signed(images[labels == DIGIT]) if image.numpy().tobytes() not in ours]
+    return replace(target, held_out=torch.stack(rest))
+
+
+def interval(values: list[float]) -> dict:
+    """Mean, sd and the 95 % interval of the mean (Student's t for 5 values)."""
+    mean, sd = statistics.fmean(values), statistics.stdev(values)
+    return {"mean": mean, "sd": sd, "half_width": 2.776 * sd / len(values) ** 0.5, "values": values}
+
+
+def record(folder: Path) -> Path:
+    """Timings and errors as one result of the ledger."""
+    rows = [json.loads(path.read_text()) for path in sorted(folder.glob("*-seed*.json"))]
+    errors = {}
+    for idea in MEASURED:
+        own = sorted((row for row in rows if row["idea"] == idea), key=lambda row: row["seed"])
+        if [row["seed"] for row in own] != list(SEEDS):
+            raise SystemExit(f"not measured for every seed yet: {idea}")
+        keys = ("classifier_error", "frechet", "coverage")
+        errors[idea] = {key: interval([row[key]["value"] for row in own]) for key in keys}
+    times = json.loads((folder / "time.json").read_text())
+    frechet = rows[0]["frechet"]
+    settings = {
+        "source": SOURCE, "digit": DIGIT, "images": IMAGES, "steps": STEPS, "samples": SAMPLES,
+        "reals": "training-split nines outside the target", "frechet_n": frechet["n"], "frechet_m": frechet["m"],
+        "frechet_floor": statistics.fmean(row["frechet"]["floor"] for row in rows),
+    }  # fmt: skip
+    seconds = sum(row["seconds"] for row in rows)
+    return ledger.record(
+        "mining_step", {"time": times, "error": errors}, settings=settings, seeds=SEEDS, device="cpu", seconds=seconds,
+        n=SAMPLES, command="python benchmarks/mining_step.py record",
+    )  # fmt: skip
+
+
+def table(result: dict) -> str:
+    """The result as a Markdown table."""
+    lines = [
+        "| idea | CPU time of a step over the textbook's (quartiles) | classifier error | Fréchet distance |",
+        "|---|---|---|---|",
+    ]
+    for idea, row in result["numbers"]["time"]["step"].items():
+        cells = [f"as *{IDEAS[idea].get('same')}*"] * 2
+        if measured := result["numbers"]["error"].get(idea):
+            error, distance = measured["classifier_error"], measured["frechet"]
+            cells = [
+                f"{error['mean']:.1%} ± {error['half_width']:.1%}",
+                f"{distance['mean']:.0f} ± {distance['half_width']:.0f}",
+            ]
+        ratio = f"{row['median']:.2f} ({row['low']:.2f}–{row['high']:.2f}), {1 / row['median']:.1f}× as fast"
+        lines.append("| " + " | ".join([idea, ratio, *cells]) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["time", "error", "record"])
+    parser.add_argument("--ideas", nargs="+", default=list(IDEAS), choices=list(IDEAS), metavar="IDEA")
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
+    parser.add_argument("--rounds", type=int, default=9, help="timed rounds (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=12, help="mining steps in a timed round (default %(default)s)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes, one thread each (default %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("runs/mining_step"), help="folder (default %(default)s)")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.what == "time":
+        times = measure_time(args.rounds, args.steps)
+        write_atomically(args.out / "time.json", json.dumps(times).encode())
+        print(json.dumps(times, indent=1))
+    elif args.what == "error":
+        ideas = [idea for idea in args.ideas if idea in MEASURED]
+        with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
+            jobs = [pool.submit(measure_error, idea, seed, args.out) for seed in args.seeds for idea in ideas]
+            for job in jobs:
+                print(job.result(), flush=True)
+    else:
+        print(table(ledger.read(record(args.out).stem)))
+
+
+if __name__ == "__main__":
+    main()
