@@ -26,7 +26,6 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from minegan_lite import GAN, FewShot, Miner, data, ema, evaluate, few_shot, ledger, mine, objectives, zoo
 from minegan_lite.mined import MinedGAN, Unmined
@@ -76,49 +75,36 @@ def textbook(gan: GAN, images: Tensor, steps: int, seed: int, *, one_forward=Fal
     return miner, average.module, critic
 
 
-def analytic_penalty(critic: nn.Module, real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
-    """The same penalty with ∇D of the MNIST critic written out, so that training needs no second derivative.
-
-    A leaky ReLU's slope does not depend on the weights except where it flips, so ∇D is a product of transposed
-    convolutions and fixed masks, and only their weights need gradients.
-    """
-    alpha = torch.rand(len(real), 1, 1, 1, generator=rng)
-    h, masks = alpha * real + (1 - alpha) * fake, []
-    with torch.no_grad():
-        for layer in (critic.down1, critic.down2, critic.down3):
-            h = layer(h)
-            masks.append(torch.where(h > 0, 1.0, 0.2).to(h.dtype))
-            h = F.leaky_relu(h, 0.2)
-    slope = critic.score.weight.unflatten(1, h.shape[1:]) * masks[2]
-    options = {"stride": 2, "padding": 2}
-    slope = F.conv_transpose2d(slope, critic.down3.weight, **options) * masks[1]  # 4×4 → 7×7
-    slope = F.conv_transpose2d(slope, critic.down2.weight, **options, output_padding=1) * masks[0]
-    slope = F.conv_transpose2d(slope, critic.down1.weight, **options, output_padding=1)
-    return (slope.float().flatten(1).norm(dim=1) - 1).square().mean()
+def double_backward(critic: nn.Module, x: Tensor) -> Tensor:
+    """∇ₓD(x) by autograd, which the penalty's own gradient then differentiates a second time."""
+    x = x.detach().requires_grad_()
+    return torch.autograd.grad(critic(x).sum(), x, create_graph=True)[0]
 
 
-def quarter_penalty(critic: nn.Module, real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
-    """The penalty over a quarter of the batch, every time, where lazy regularisation takes all of it every 4th time."""
-    quarter = len(real) // 4
-    return _whole_penalty(critic, real[:quarter], fake[:quarter], rng)
+class Lazy:
+    """The penalty at every `every`-th critic step only, as many times stronger (Karras et al. 2020, Sec. 3.1)."""
+
+    def __init__(self, every: int):
+        self.every, self.calls = every, -1
+
+    def __call__(self, critic: nn.Module, real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
+        self.calls += 1
+        return self.every * _every_time(critic, real, fake, rng) if self.calls % self.every == 0 else torch.zeros(())
 
 
-_whole_penalty = objectives.gradient_penalty
-_EXACT = {"penalty_every": 1}
-# name → the library's options and a penalty in the place of its own; or the textbook's options. `same` names the idea
-# that it differs from in rounding only (tested), so that one error stands for both.
+_every_time = objectives.gradient_penalty
+# name → the library's options and what replaces one of its objectives; or the textbook's options. `same` names the
+# idea that it differs from in rounding only (tested), so that one error stands for both.
 IDEAS: dict[str, dict] = {
     "textbook": {"textbook": {}},
     "textbook, one critic forward": {"textbook": {"one_forward": True}, "same": "textbook"},
     "textbook, fused Adam": {"textbook": {"fused": True}, "same": "textbook"},
     "textbook, channels-last critic": {"textbook": {"layout": True}, "same": "textbook"},
-    "library, 3 critic steps, exact penalty": {"options": {"critic_steps": 3, **_EXACT}, "same": "textbook"},
-    "library, exact penalty": {"options": _EXACT},
-    "library, analytic penalty": {"options": _EXACT, "penalty": analytic_penalty, "same": "library, exact penalty"},
-    "library, penalty on a quarter of the batch": {"options": _EXACT, "penalty": quarter_penalty},
-    "library (lazy penalty, every 4th)": {"options": {"penalty_every": 4}},
-    "library, lazy penalty, every 16th": {"options": {"penalty_every": 16}},
-    "library, lazy penalty, bfloat16": {"options": {"penalty_every": 4, "precision": "bf16"}},
+    "library, 3 critic steps": {"options": {"critic_steps": 3}, "same": "textbook"},
+    "library, double backward": {"replace": lambda: {"input_gradient": double_backward}},
+    "library": {"same": "library, double backward"},
+    "library, lazy penalty (every 4th)": {"replace": lambda: {"gradient_penalty": Lazy(4)}},
+    "library, bfloat16": {"options": {"precision": "bf16"}},
 }
 MEASURED = [name for name, what in IDEAS.items() if "same" not in what]
 
@@ -129,12 +115,11 @@ def run(idea: str, gan: GAN, images: Tensor, steps: int, seed: int) -> MinedGAN:
     if "textbook" in what:
         miner, average, critic = textbook(gan, images, steps, seed, **what["textbook"])
         return MinedGAN(gan, miner, critic, average, gan.generator, {"sample_average": True})
-    penalty = what.get("penalty")
-    with patch.object(objectives, "gradient_penalty", penalty) if penalty else nullcontext():
+    replaced = what.get("replace", dict)()
+    with patch.multiple(objectives, **replaced) if replaced else nullcontext():
         # no logging on the way, which the textbook's loop has not either
-        return mine(
-            gan, images, steps=steps, seed=seed, log_every=steps, device="cpu", progress=False, **what["options"]
-        )
+        options = {"log_every": steps, "device": "cpu", "progress": False, **what.get("options", {})}
+        return mine(gan, images, steps=steps, seed=seed, **options)
 
 
 def ratios(functions: dict[str, Callable[[], object]], base: str, rounds: int, clock=time.process_time) -> dict:

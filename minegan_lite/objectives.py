@@ -17,6 +17,19 @@ def generator_loss(fake_scores: Tensor) -> Tensor:
     return -fake_scores.mean()
 
 
+def input_gradient(critic: nn.Module, x: Tensor) -> Tensor:
+    """∇ₓD(x), shaped as x, differentiable in the critic's weights.
+
+    By the critic's own `input_gradient` where it has one (a tenth of a mining step faster, on a CPU), else by autograd,
+    which differentiates twice.
+    """
+    if hasattr(critic, "input_gradient"):
+        return critic.input_gradient(x.detach())
+    x = x.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+    return gradient
+
+
 def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
     """E[(‖∇D(x̂)‖₂ − 1)²] at x̂ drawn uniformly on the segments between real and fake (n, C, H, W).
 
@@ -27,6 +40,5 @@ def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, rng: torch.G
         raise ValueError(f"real {tuple(real.shape)} and fake {tuple(fake.shape)} differ")
     alpha = torch.rand(len(real), 1, 1, 1, generator=rng).to(real.device)
     between = alpha * real + (1 - alpha) * fake  # x̂: (n, C, H, W)
-    between = between.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    gradient = input_gradient(critic, between).float()
     return (gradient.flatten(1).norm(dim=1) - 1).square().mean()

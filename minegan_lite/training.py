@@ -171,7 +171,7 @@ class _Stage:
         self.critic_optimizer = torch.optim.Adam(
             self.critic.parameters(), lr=settings.critic_lr, betas=settings.betas, fused=True
         )
-        self.step, self.history, self.penalty = 0, [], math.inf
+        self.step, self.history = 0, []
         # A 1-Lipschitz critic cannot tell two images further apart than they lie; ten times that is an explosion.
         self.largest_gap = 10 * 2 * math.sqrt(math.prod(gan.generator.image_shape))
 
@@ -215,23 +215,20 @@ class _Stage:
 
     def one_step(self, images: Tensor) -> dict[str, float]:
         """critic_steps updates of the critic (Eq. 3 and the penalty), one of the miner (Eq. 4), one of the averages."""
-        settings, first = self.settings, self.step * self.settings.critic_steps
+        batch, settings = self.settings.batch, self.settings
         self.critic.requires_grad_(True)
-        for update in range(first, first + settings.critic_steps):
-            pick = torch.randint(len(images), (settings.batch,), generator=self.rng)
+        for _ in range(settings.critic_steps):
+            pick = torch.randint(len(images), (batch,), generator=self.rng)
             real = images[pick.to(self.device)]  # (batch, C, H, W)
             with self._autocast():
                 with torch.no_grad():
                     fake = self._fakes()  # (batch, C, H, W)
                 scores = self.critic(torch.cat([fake, real])).float()  # (2·batch, 1)
                 fake_scores, real_scores = scores.chunk(2)
-                loss = critic_loss = objectives.critic_loss(fake_scores, real_scores)
-                if update % settings.penalty_every == 0:
-                    penalty = objectives.gradient_penalty(self.critic, real, fake, self.rng)
-                    loss = critic_loss + settings.penalty * settings.penalty_every * penalty
-                    self.penalty = penalty.item()
+                critic_loss = objectives.critic_loss(fake_scores, real_scores)
+                penalty = objectives.gradient_penalty(self.critic, real, fake, self.rng)
             self.critic_optimizer.zero_grad()
-            loss.backward()
+            (critic_loss + settings.penalty * penalty).backward()
             self.critic_optimizer.step()
         # Eq. 4 needs the gradient to the images, not to the critic's weights
         self.critic.requires_grad_(False)
@@ -243,7 +240,7 @@ class _Stage:
         self.averages["miner_average"].update_parameters(self.miner)
         if self.released:
             self.averages["generator_average"].update_parameters(self.gan.generator)
-        return {"critic_loss": critic_loss.item(), "miner_loss": miner_loss.item(), "penalty": self.penalty}
+        return {"critic_loss": critic_loss.item(), "miner_loss": miner_loss.item(), "penalty": penalty.item()}
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16")
@@ -298,7 +295,7 @@ class _Stage:
         for name, part in self.parts().items():
             part.load_state_dict(state[name])
         self.rng.set_state(state["rng"])
-        self.step, self.history, self.penalty = state["step"], state["history"], state["penalty"]
+        self.step, self.history = state["step"], state["history"]
 
     def result(self, record: dict[str, Any]) -> MinedGAN:
         averages = {name: average.module for name, average in self.averages.items()}

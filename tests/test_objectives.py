@@ -71,3 +71,24 @@ def test_penalty_equals_finite_differences_on_the_mnist_critic():
 def test_batches_of_different_shape_are_refused():
     with pytest.raises(ValueError, match=r"\(2, 1, 4, 4\) and fake \(3, 1, 4, 4\) differ"):
         objectives.gradient_penalty(Square(), torch.rand(2, 1, 4, 4), torch.rand(3, 1, 4, 4), rng())
+
+
+@pytest.mark.parametrize("width", [2, 8])
+def test_the_mnist_critics_own_input_gradient_is_autograds_and_so_is_what_it_teaches(width):
+    torch.manual_seed(0)
+    critic = Critic(width).double()
+    x = torch.rand(5, 1, 28, 28, generator=rng(), dtype=torch.float64) * 2 - 1
+    leaf = x.clone().requires_grad_()
+    (twice,) = torch.autograd.grad(critic(leaf).sum(), leaf, create_graph=True)
+    once = objectives.input_gradient(critic, x)
+    assert torch.allclose(once, twice)
+    weights = [weight for name, weight in critic.named_parameters() if name.endswith("weight")]
+    taught = [torch.autograd.grad((g.flatten(1).norm(dim=1) - 1).square().mean(), weights) for g in (once, twice)]
+    for ours, theirs in zip(*taught, strict=True):
+        assert theirs.norm() > 0
+        assert torch.allclose(ours, theirs)
+
+
+def test_a_critic_without_an_own_input_gradient_gets_autograds():
+    x = torch.rand(3, 1, 4, 4, generator=rng()) - 0.5
+    assert torch.allclose(objectives.input_gradient(Square(), x), x)  # of ‖x‖²/2

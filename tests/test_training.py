@@ -18,7 +18,6 @@ from minegan_lite.training import finetune, mine
 FAST = {
     "steps": 12,
     "batch": 4,
-    "penalty_every": 3,
     "save_every": 4,
     "log_every": 3,
     "progress": False,
@@ -101,6 +100,19 @@ def test_one_seed_one_result_and_another_seed_another(stage):
     first = run(0)
     assert equal(first, run(0))
     assert not equal(first, run(1))
+
+
+@pytest.mark.parametrize("stage", ["mine", "finetune"])
+def test_bfloat16_is_the_same_training_in_coarser_numbers(stage):
+    def run(precision):
+        options = {**FAST, "precision": precision}
+        mined = mine(tiny_gan(), tiny_target(), **options)
+        return mined if stage == "mine" else finetune(mined, tiny_target(), **options)
+
+    coarse, fine, start = run("bf16"), run("32"), mine(tiny_gan(), tiny_target(), **{**FAST, "steps": 1})
+    assert all(weight.dtype == torch.float32 for weight in outcome(coarse) if weight.is_floating_point())
+    weights = [torch.cat([w.flatten() for w in run.miner.parameters()]) for run in (coarse, fine, start)]
+    assert 0 < (weights[0] - weights[1]).norm() < 0.5 * (weights[2] - weights[1]).norm()
 
 
 class Killer:
@@ -224,7 +236,7 @@ def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path, factor, r
     class Poisoned(type(gan.critic)):
         def forward(self, x):
             forward["n"] += 1
-            return super().forward(x) * (factor if forward["n"] > 14 else 1)
+            return super().forward(x) * (factor if forward["n"] > 20 else 1)
 
     gan.critic.__class__ = Poisoned
     with pytest.raises(Diverged, match=reason):
@@ -291,6 +303,7 @@ def nan_image():
         (tiny_target(), {"seed": -1}, "seed"),
         (tiny_target(), {"miner_lr": math.nan}, "miner_lr"),
         (tiny_target(), {"penalty": -1}, "penalty"),
+        (tiny_target(), {"precision": "16"}, "precision must be one of 32, bf16"),
         (tiny_target(), {"betas": (0.5, 1.0)}, "betas"),
         (tiny_target(), {"hidden": (8, 0)}, "hidden"),
         (tiny_target(), {"ema_decay": 1.0}, "ema_decay"),

@@ -50,6 +50,24 @@ class Critic(nn.Module):
         h = F.leaky_relu(self.down3(h), 0.2)  # (n, 4w, 4, 4)
         return self.score(h.flatten(1))  # (n, 1)
 
+    def input_gradient(self, x: Tensor) -> Tensor:
+        """∇ₓD(x) (n, 1, 28, 28), written out, so that the gradient penalty needs no second derivative.
+
+        Where a leaky ReLU does not flip, its slopes do not depend on the weights: ∇ₓD is the score's weights sent back
+        through transposed convolutions and fixed masks, and one backward pass through those trains them.
+        """
+        h, slopes = x, []
+        with torch.no_grad():
+            for layer in (self.down1, self.down2, self.down3):
+                h = layer(h)
+                slopes.append(torch.where(h > 0, 1.0, 0.2).to(h.dtype))
+                h = F.leaky_relu(h, 0.2)
+        gradient = self.score.weight.unflatten(1, h.shape[1:]) * slopes[2]  # (n, 4w, 4, 4)
+        gradient = F.conv_transpose2d(gradient, self.down3.weight, stride=2, padding=2) * slopes[1]  # (n, 2w, 7, 7)
+        for weight, slope in ((self.down2.weight, slopes[0]), (self.down1.weight, 1)):
+            gradient = F.conv_transpose2d(gradient, weight, stride=2, padding=2, output_padding=1) * slope
+        return gradient
+
 
 class DigitClassifier(nn.Module):
     """Images (n, 1, 28, 28) in [−1, 1] → logits (n, 10); `features` gives the 128 numbers before them.
