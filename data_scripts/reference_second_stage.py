@@ -2,7 +2,7 @@
 
 For each digit D (mined from mnist-no-D), number of target images and seed: stage one for STEPS steps; from there stage
 two for TUNE steps; and, so that both had equally many, stage one for STEPS + TUNE steps. All three are judged on
-held-out images with 10,000 samples, last step, averaged weights, and recorded as one ledger entry,
+held-out images with 5,200 samples (ten blocks of half of them), last step, averaged weights, and recorded as one ledger entry,
 finetune-D-IMAGES-seedS. What is recorded is skipped and what was interrupted goes on.
 
     python data_scripts/reference_second_stage.py --digits 9 5 2 --images 1000 100 --jobs 2
@@ -19,7 +19,6 @@ import torch
 
 from minegan_lite import UserError, chapters, evaluate, few_shot, finetune, ledger, mine, zoo
 
-SAMPLES = 10_000
 KEEP = (
     "source", "source_sha256", "target_sha256", "images", "preset", "batch", "critic_steps", "penalty",
     "precision", "miner_lr", "critic_lr", "generator_lr", "betas", "init", "ema_decay",
@@ -44,7 +43,7 @@ def reference(digit: int, images: int, seed: int, precision: str, device: str, o
     longer = mine(gan, target, steps=full["steps"] + full["tune_steps"], out=out / f"{name}-longer", **common)
     tuned = finetune(first, target, steps=full["tune_steps"], out=out / f"{name}-two", **common)
     runs = {"stage_one": first, "stage_one_longer": longer, "stage_two": tuned}
-    numbers = {key: evaluate(mined, target, n=SAMPLES, seed=seed) for key, mined in runs.items()}
+    numbers = {key: evaluate(mined, target, n=full["samples"], seed=seed) for key, mined in runs.items()}
     ledger.record(
         name,
         numbers,
@@ -58,7 +57,7 @@ def reference(digit: int, images: int, seed: int, precision: str, device: str, o
         seeds=seed,
         device=tuned.settings["device"],
         seconds=time.time() - start,
-        n=SAMPLES,
+        n=full["samples"],
         command=f"python data_scripts/reference_second_stage.py --digits {digit} --images {images} --seeds {seed}"
         f" --precision {precision}",
     )
