@@ -2,8 +2,8 @@
 
 For each digit D (mined from mnist-no-D), number of target images and seed: stage one for STEPS steps; from there stage
 two for TUNE steps; and, so that both had equally many, stage one for STEPS + TUNE steps. All three are judged on
-held-out images with 5,200 samples (ten blocks of half of them), last step, averaged weights, and recorded as one ledger entry,
-finetune-D-IMAGES-seedS. What is recorded is skipped and what was interrupted goes on.
+held-out images with 5,200 samples (ten blocks of half of them), last step, averaged weights, and recorded as one ledger
+entry, finetune-D-IMAGES-seedS. What is recorded is skipped and what was interrupted goes on.
 
     python data_scripts/reference_second_stage.py --digits 9 5 2 --images 1000 100 --jobs 2
     python data_scripts/reference_second_stage.py --digits 9 --images 10 --jobs 2

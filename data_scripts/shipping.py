@@ -128,7 +128,7 @@ def spread(row: dict, places: int) -> str:
 
 
 def gan_command(settings: dict) -> str:
-    flags = ("steps", "width", "latent_dim", "batch", "lr", "seed", "precision")
+    flags = ("steps", "width", "latent_dim", "batch", "lr", "critic_steps", "seed", "precision")
     options = " ".join(f"--{flag.replace('_', '-')} {settings[flag]}" for flag in flags)
     return f"python data_scripts/train_zoo.py {settings['name']} {options}"
 

@@ -283,13 +283,7 @@ class _Stage:
 
     def state(self) -> dict[str, Any]:
         state = {name: part.state_dict() for name, part in self.parts().items()}
-        return {
-            **state,
-            "step": self.step,
-            "rng": self.rng.get_state(),
-            "history": self.history,
-            "penalty": self.penalty,
-        }
+        return {**state, "step": self.step, "rng": self.rng.get_state(), "history": self.history}
 
     def restore(self, state: dict[str, Any]) -> None:
         for name, part in self.parts().items():
