@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 from bs4 import BeautifulSoup
 
+from book import reference
 from minegan_lite import chapters
 from minegan_lite.metrics.evaluation import format_report
 
@@ -33,13 +34,14 @@ def build(out: Path, live: list[Path] = ()) -> list[Path]:
         "_ext",
         "results",
         "tiers",
-        "build.py",
+        "*.py",
         ".ipynb_checkpoints",
         "__pycache__",
     )
     shutil.copytree(ROOT / "book", source, ignore=hidden)
     for notebook in live:
         shutil.copy(notebook, source)
+    reference.write(source / "_made")
     return sphinx(source, out, chapters.pages())
 
 

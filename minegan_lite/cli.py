@@ -13,7 +13,7 @@ examples:
   minegan-lite zoo                                   what can be mined
   minegan-lite mine --source mnist-no-9 --target mnist:9 --images 1000 --steps 600 --seed 0 --out runs/nine
   minegan-lite sample runs/nine --n 64               a picture of 64 samples
-  minegan-lite evaluate runs/nine                    error, Fréchet distance and coverage, each with its floor
+  minegan-lite evaluate runs/nine                    error, Fréchet distance, coverage, copying, with floors
   minegan-lite finetune runs/nine --steps 300        stage two: releases the generator
   minegan-lite run off_manifold_digits --tier smoke  a chapter of the book, executed
 
@@ -77,7 +77,9 @@ def build_parser() -> Parser:
     zoo.set_defaults(call=do_zoo)
 
     run = commands.add_parser("run", help="execute a chapter of the book at a tier")
-    run.add_argument("chapter", metavar="CHAPTER", help="for example off_manifold_digits")
+    which = run.add_mutually_exclusive_group(required=True)
+    which.add_argument("chapter", nargs="?", metavar="CHAPTER", help="for example off_manifold_digits")
+    which.add_argument("--all", action="store_true", help="every chapter, also after one that fails")
     run.add_argument("--tier", default="reader", help="smoke (seconds), reader (minutes) or full (GPU); default reader")
     run.add_argument("--out", type=Path, metavar="FOLDER", help="where the executed notebook and its records go")
     run.set_defaults(call=do_run)
@@ -157,10 +159,14 @@ def do_zoo(args: argparse.Namespace) -> None:
 def do_run(args: argparse.Namespace) -> None:
     from minegan_lite import chapters
 
-    try:
-        print(chapters.run(args.chapter, args.tier, args.out, progress=True))
-    except RuntimeError as error:  # a cell failed: the message names it and the notebook that shows the traceback
-        sys.exit(f"minegan-lite: {error}")
+    failed = []
+    for name in chapters.chapters() if args.all else [args.chapter]:
+        try:
+            print(chapters.run(name, args.tier, args.out, progress=True), flush=True)
+        except RuntimeError as error:  # a cell failed: the message names it and the notebook that shows the traceback
+            failed.append(str(error))
+    if failed:
+        sys.exit(f"minegan-lite: {'; '.join(failed)}")
 
 
 def do_doctor(args: argparse.Namespace) -> None:

@@ -1,5 +1,7 @@
 """The book builds strictly from the committed notebooks, without executing them, and its pages are whole."""
 
+import importlib
+import inspect
 import re
 import shutil
 
@@ -7,8 +9,10 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
-from book import build
-from minegan_lite import chapters
+import minegan_lite
+from book import build, reference
+from minegan_lite import chapters, zoo
+from minegan_lite.settings import PRESETS, Settings
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +73,45 @@ def test_notebooks_have_a_colab_button(site):
     for name in chapters.chapters():
         target = f"https://colab.research.google.com/github/minegan-lite/minegan-lite/blob/main/book/{name}.ipynb"
         assert site[name].select(f'.article-header-buttons a[href="{target}"]'), name
+
+
+# The reference pages.
+
+
+def test_every_public_name_is_on_the_page_on_the_library(site):
+    there = {tag["id"] for tag in site["api"].select("article [id]")}
+    for name in minegan_lite.__all__:
+        thing = getattr(minegan_lite, name)
+        module = inspect.ismodule(thing)
+        assert (f"module-{thing.__name__}" if module else f"{thing.__module__}.{thing.__qualname__}") in there, name
+    for name, package in reference.public_modules().items():
+        assert f"module-{name}" in there
+        for member, thing in {} if package else vars(importlib.import_module(name)).items():
+            own = getattr(thing, "__module__", None) == name and not member.startswith("_")
+            if own and (inspect.isclass(thing) or inspect.isfunction(thing)):
+                assert f"{name}.{member}" in there, f"{name}.{member} has no docstring"
+
+
+def test_docstrings_leave_no_markup_and_no_machine_on_the_page(site):
+    text = site["api"].find("article").get_text()
+    for trace in ("`", "\\", "~torch", "<factory>", "**kwargs", "PosixPath", str(build.ROOT)):
+        assert trace not in text, text[text.index(trace) - 80 : text.index(trace) + 80]
+
+
+def test_every_model_card_is_a_section(site):
+    page = site["model_cards"].find("article")
+    assert [title.get_text().removesuffix("#") for title in page.find_all("h2")] == list(zoo.entries())
+    assert {link["href"] for link in page.select("table a")} == {f"#card-{name}" for name in zoo.entries()}
+
+
+def test_the_page_on_the_official_code_has_the_presets_of_the_library(site):
+    cells = {cell.get_text() for cell in site["official_code"].select("article td")}
+    assert set(Settings.__dataclass_fields__) <= cells
+    assert {repr(value) for preset in PRESETS.values() for value in preset.values()} <= cells
+
+
+def test_terms_can_be_linked_to(site):
+    assert {"term-Miner", "term-Critic", "term-Held-out"} <= {t["id"] for t in site["glossary"].select("dt[id]")}
 
 
 # The net itself: a small book with one fault each.

@@ -280,6 +280,8 @@ def test_zoo_lists_and_verifies(capsys):
 def test_run_refuses_unknown_chapters_and_tiers(capsys, tmp_path):
     refused(capsys, ["run", "nonsense", "--out", tmp_path / "out"], "nonsense")
     refused(capsys, ["run", "off_manifold_digits", "--tier", "huge", "--out", tmp_path / "out"], "huge")
+    refused(capsys, ["run", "--out", tmp_path / "out"], "CHAPTER", "--all")
+    refused(capsys, ["run", "off_manifold_digits", "--all", "--out", tmp_path / "out"], "--all")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -299,6 +301,27 @@ def test_a_failing_chapter_is_told_in_one_line(capsys, monkeypatch, tmp_path):
         cli.main(["run", "off_manifold_digits", "--tier", "smoke", "--out", str(tmp_path / "out")])
     assert "ZeroDivisionError" in left.value.code
     assert "\n" not in left.value.code
+
+
+def test_run_all_executes_every_chapter_also_after_one_that_fails(capsys, monkeypatch, tmp_path):
+    import nbformat
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    from minegan_lite import chapters
+
+    (tmp_path / "book/tiers").mkdir(parents=True)
+    toc = {"format": "jb-book", "root": "broken", "chapters": [{"file": "whole"}]}
+    (tmp_path / "book/_toc.yml").write_text(json.dumps(toc))
+    (tmp_path / "book/tiers/smoke.yml").write_text(json.dumps({"broken": {"seed": 1}, "whole": {"seed": 1}}))
+    for name, source in {"broken": "1 / 0", "whole": "print(seed)"}.items():
+        parameters = new_code_cell("seed = 0", metadata={"tags": ["parameters"]})
+        nbformat.write(new_notebook(cells=[parameters, new_code_cell(source)]), tmp_path / f"book/{name}.ipynb")
+    monkeypatch.setattr(chapters, "_PACKAGE", tmp_path / "minegan_lite")
+    with pytest.raises(SystemExit) as left:
+        cli.main(["run", "--all", "--tier", "smoke", "--out", str(tmp_path / "out")])
+    assert "broken: cell 3 failed with ZeroDivisionError" in left.value.code
+    assert "\n" not in left.value.code
+    assert capsys.readouterr().out.strip() == str(tmp_path / "out/whole.ipynb")
 
 
 def test_doctor_runs(capsys):

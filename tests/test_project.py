@@ -4,15 +4,19 @@ import importlib.metadata
 import re
 import shutil
 import subprocess
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
+from identify.vendor.licenses import LICENSES
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from pybtex.database import parse_file
+from pybtex.richtext import Text
 
 import minegan_lite
 
@@ -22,7 +26,8 @@ PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-TEXT = {".cfg", ".css", ".ipynb", ".js", ".json", ".lock", ".md", ".py", ".toml", ".yaml", ".yml", ""}
+CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+TEXT = {".cff", ".cfg", ".css", ".ipynb", ".js", ".json", ".lock", ".md", ".py", ".toml", ".yaml", ".yml", ""}
 
 
 def locked() -> dict[str, Version]:
@@ -73,19 +78,72 @@ def test_conda_installs_the_lock_and_nothing_else_through_pip():
     assert plain == [f"python{PROJECT['requires-python']}", "pip"]
 
 
+ADDRESS = re.compile(
+    r"(?:github(?:usercontent)?\.com[/:]|/github/)([\w.-]+/minegan[\w-]*)"  # a page, a clone, a raw file; Colab's
+    r"|\b([\w-]+\.github\.io/[\w-]+)"
+)
+
+
 def test_the_address_is_the_same_everywhere():
     url = CONFIG["repository"]["url"]
-    assert PROJECT["urls"]["Repository"] == url
-    for file in _files():
-        text = file.read_text(encoding="utf-8")
-        for found in re.findall(r"https://github\.com/[\w.-]+/minegan-lite\b", text):
-            assert found == url, file
+    owner, name = url.removeprefix("https://github.com/").split("/")
+    assert PROJECT["urls"]["Repository"] == CITATION["repository-code"] == url
+    found = {}
+    for file in set(_files()) - {Path(__file__)}:
+        for repository, site in ADDRESS.findall(file.read_text(encoding="utf-8")):
+            found.setdefault(repository or site, []).append(file.name)
+    assert set(found) <= {f"{owner}/{name}", f"{owner}.github.io/{name}"}, found
+    first = {"README.md", "CHANGELOG.md", "CITATION.cff", "pyproject.toml", "intro.md", "_config.yml"}
+    assert first <= set(found[f"{owner}/{name}"])
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("https://github.com/someone/minegan-lite/blob/main/x", "someone/minegan-lite"),
+        ("git@github.com:someone/minegan-lite.git", "someone/minegan-lite"),
+        ("https://colab.research.google.com/github/minegan-lite/minegan/blob/main", "minegan-lite/minegan"),
+        ("https://raw.githubusercontent.com/someone/minegan-lite/main/x", "someone/minegan-lite"),
+        ("https://someone.github.io/minegan-lite/", "someone.github.io/minegan-lite"),
+    ],
+)
+def test_another_address_would_be_found(text, found):
+    assert ["".join(groups) for groups in ADDRESS.findall(text)] == [found]
 
 
 def test_the_version_stands_in_one_place():
     assert "version" not in PROJECT
     assert PYPROJECT["tool"]["hatch"]["version"]["path"] == "minegan_lite/__init__.py"
     assert re.fullmatch(r"\d+\.\d+\.\d+", minegan_lite.__version__)
+    assert str(CITATION["version"]) == minegan_lite.__version__
+    assert f"## [{minegan_lite.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_code_is_mit_and_the_book_cc_by():
+    holder = PROJECT["authors"][0]["name"]
+    mit, text = ((ROOT / name).read_text(encoding="utf-8") for name in ("LICENSE", "LICENSE-text"))
+    assert PROJECT["license"] == CITATION["license"] == "MIT"
+    assert CITATION["authors"] == [{"name": holder}]
+    assert mit.startswith("MIT License\n\nCopyright (c) 2026 " + holder)
+    assert text.endswith(dict(LICENSES)["CC-BY-4.0"].strip() + "\n")
+    assert "SPDX-License-Identifier: CC-BY-4.0" in text
+    told = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Licence")[2]
+    assert "`LICENSE`" in told
+    assert "`LICENSE-text`" in told
+
+
+def test_the_cited_papers_are_those_of_the_book():
+    """A paper that both name has one title and one list of authors."""
+    book = {}
+    for entry in parse_file(ROOT / "book/references.bib").entries.values():
+        if number := re.search(r"\d{4}\.\d{5}", entry.fields.get("eprint", entry.fields.get("journal", ""))):
+            book[number[0]] = entry
+    for reference in CITATION["references"]:
+        (number,) = [entry["value"].removeprefix("arXiv:") for entry in reference["identifiers"]]
+        entry = book[number]
+        assert str(Text.from_latex(entry.fields["title"])).lower() == reference["title"].lower()
+        people = [" ".join(map(str, p.rich_prelast_names + p.rich_last_names)) for p in entry.persons["author"]]
+        assert people == [f"{a.get('name-particle', '')} {a['family-names']}".strip() for a in reference["authors"]]
 
 
 def test_no_registry_and_no_machine_is_named():
@@ -114,22 +172,25 @@ def _files() -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> list[str]:
-    """What the wheel holds, built offline by the backend that pyproject.toml names."""
+def packages(tmp_path_factory) -> tuple[list[str], list[str]]:
+    """What wheel and sdist hold, built offline by the backend that pyproject.toml names."""
     import hatchling.build
 
-    folder = tmp_path_factory.mktemp("wheel")
+    folder = tmp_path_factory.mktemp("packages")
     copy = folder / "copy"
     skip = shutil.ignore_patterns(".git", ".venv", "_build", "runs", "__pycache__", ".*_cache")
     shutil.copytree(ROOT, copy, ignore=skip)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(copy)
-        name = hatchling.build.build_wheel(str(folder))
-    return zipfile.ZipFile(folder / name).namelist()
+        wheel = hatchling.build.build_wheel(str(folder))
+        sdist = hatchling.build.build_sdist(str(folder))
+    with zipfile.ZipFile(folder / wheel) as wheel, tarfile.open(folder / sdist) as sdist:
+        return wheel.namelist(), [name.partition("/")[2] for name in sdist.getnames()]
 
 
-def test_wheel_carries_weights_results_and_tiers(wheel):
-    for folder in ("weights", "networks", "metrics"):
+def test_wheel_carries_weights_results_and_tiers(packages):
+    wheel, _ = packages
+    for folder in ("weights", "networks", "metrics", "widgets"):
         for file in (ROOT / "minegan_lite" / folder).iterdir():
             if file.is_file():
                 assert f"minegan_lite/{folder}/{file.name}" in wheel
@@ -137,3 +198,9 @@ def test_wheel_carries_weights_results_and_tiers(wheel):
         for file in (ROOT / "book" / folder).iterdir():
             assert f"minegan_lite/{folder}/{file.name}" in wheel
     assert not [name for name in wheel if name.startswith(("tests/", "book/", "data_scripts/"))]
+
+
+def test_sdist_carries_every_text_file(packages):
+    _, sdist = packages
+    kept = {file.relative_to(ROOT).as_posix() for file in _files()}
+    assert kept - set(sdist) == {".pre-commit-config.yaml"}

@@ -1,0 +1,167 @@
+"""The parts of the reference pages that are made from the library, so that they cannot go stale.
+
+`build.py` has them written into `_made/` beside the copied pages, which include them.
+"""
+
+import inspect
+import pkgutil
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import minegan_lite
+from minegan_lite import zoo
+from minegan_lite.settings import PRESETS, Settings
+
+# The way of a sample. A module that is not named here comes after those that are.
+# fmt: off
+ORDER = [
+    "gan", "miner", "mined", "training", "settings", "objectives", "ema", "networks", "data", "latents", "metrics",
+    "zoo", "ledger", "plots", "widgets", "errors", "runs", "doctor", "chapters",
+]
+# fmt: on
+UNDOCUMENTED = {"cli"}  # its --help is the reference
+
+
+def write(folder: Path) -> None:
+    """Writes every part as a file of its name into `folder`."""
+    folder.mkdir()
+    for part in (presets, model_cards, names, modules):
+        (folder / f"{part.__name__}.md").write_text(part(), encoding="utf-8")
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return (
+        "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
+    )
+
+
+def presets() -> str:
+    """What each preset of `mine` sets, beside the defaults."""
+    others = [name for name in PRESETS if PRESETS[name]]
+
+    def cell(preset: str, option: str) -> str:
+        values = PRESETS[preset]
+        return f"`{values[option]!r}`" if option in values else "–"
+
+    return table(
+        ["Option", "default", *(f'`preset="{name}"`' for name in others)],
+        [
+            [
+                f"`{field.name}`",
+                f"`{field.default!r}`",
+                *(cell(name, field.name) for name in others),
+            ]
+            for field in fields(Settings)
+        ],
+    )
+
+
+def measured(card: str) -> dict[str, list[str]]:
+    """What the tables of a model card say: a row's first cell → the others."""
+    rows = re.findall(r"^\| ([^|]+) \| (.+) \|$", card, re.M)
+    return {name: values.split(" | ") for name, values in rows}
+
+
+def unbroken(text: str) -> str:
+    """Text that a narrow column must not wrap."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def gan_row(entry: dict, card: str) -> list[str]:
+    """Digits, what it draws of those it was not trained on, and the Fréchet distance with its floor."""
+    told = measured(card)
+    unseen = [digit for digit in range(10) if digit not in entry["digits"]]
+    but = f"all but {', '.join(map(str, unseen))}"
+    return [
+        but if unseen else "all",
+        ", ".join(told["share"][digit] for digit in unseen) or "–",
+        *map(unbroken, told["Fréchet distance"]),
+    ]
+
+
+def classifier_row(entry: dict, card: str) -> list[str]:
+    """Its accuracy, and on how many digits."""
+    accuracy, n = re.search(
+        r"accuracy ([\d.]+) on the ([\d,]+) test digits", card
+    ).groups()
+    return [f"{float(accuracy):.2%} of {n}"]
+
+
+def model_cards(folder: Path = zoo.WEIGHTS) -> str:
+    """A table of the GANs in a folder of weights, one of the classifier, and every card as a section."""
+    row = {"gan": gan_row, "classifier": classifier_row}
+    rows, cards = {kind: [] for kind in row}, []
+    for name, entry in zoo.entries(folder).items():
+        card = (folder / entry["card"]).read_text(encoding="utf-8")
+        rows[entry["kind"]].append(
+            [
+                f"[`{name}`](#card-{name})",
+                *row[entry["kind"]](entry, card),
+                f"{entry['bytes'] / 1e6:.2f}",
+                f"`{entry['sha256'][:8]}`",
+            ]
+        )
+        body = card.removeprefix(f"# {name}\n").strip()
+        cards.append(f"(card-{name})=\n## {name}\n\n{body}\n")
+    file = ["MB", "sha256 …"]
+    gan = [
+        "Digits",
+        "Share of the unseen",
+        "Fréchet distance",
+        "Its floor",
+    ]
+    judge = ["Right on MNIST's test digits"]
+    tables = [
+        table(["GAN", *gan, *file], rows["gan"]),
+        table(["Classifier", *judge, *file], rows["classifier"]),
+    ]
+    return "\n".join([*tables, *cards])
+
+
+def summary(thing: object) -> str:
+    """The first paragraph of a docstring, on one line."""
+    return " ".join(inspect.getdoc(thing).partition("\n\n")[0].split())
+
+
+def names() -> str:
+    """What `minegan_lite` exports, each with a link to its place on the page."""
+
+    def row(name: str) -> list[str]:
+        thing = getattr(minegan_lite, name)
+        place = thing.__name__
+        if not inspect.ismodule(thing):
+            place = f"{thing.__module__}.{thing.__qualname__}"
+        what = summary(thing).replace("|", r"\|")
+        return [f"{{py:obj}}`{name} <{place}>`", what]
+
+    return table(["Name", "What it is"], list(map(row, minegan_lite.__all__)))
+
+
+def public_modules() -> dict[str, bool]:
+    """Every documented module by its full name, in the order of the page, and whether it is a package."""
+    found = {
+        module.name: module.ispkg
+        for module in pkgutil.walk_packages(
+            minegan_lite.__path__, "minegan_lite."
+        )
+        if module.name.split(".")[1] not in UNDOCUMENTED
+    }
+
+    def place(name: str) -> tuple:
+        part = name.split(".")[1]
+        return ORDER.index(part) if part in ORDER else len(ORDER), name
+
+    return {name: found[name] for name in sorted(found, key=place)}
+
+
+def modules() -> str:
+    """A section for each public module, which autodoc fills; a package says what its parts have in common."""
+    return "\n".join(
+        f"## {name.removeprefix('minegan_lite.')}\n\n```{{eval-rst}}\n.. automodule:: {name}\n"
+        + ("   :no-members:\n" if package else "")
+        + "```\n"
+        for name, package in public_modules().items()
+    )
