@@ -187,7 +187,10 @@ def execute(source: Path, wanted: dict, out: Path, *, timeout: int | None = None
 
 
 def clean(notebook, private: set[Path] = frozenset()):
-    """Drop in place what differs between runs or machines: timing, stderr, progress bars, paths in `private`."""
+    """Drop in place what differs between runs or machines: timing, stderr, widgets, paths in `private`.
+
+    A widget is nothing without its kernel, and its state is not kept: what stands beside it, a static picture, is.
+    """
     notebook.metadata = type(notebook.metadata)(METADATA)
     for cell in notebook.cells:
         for key in ("papermill", "execution"):
@@ -199,7 +202,7 @@ def clean(notebook, private: set[Path] = frozenset()):
     return notebook
 
 
-_BAR = re.compile(r"\d+%\|.*\|.*(it/s|s/it)")  # what a notebook's progress bar says of itself
+_WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def _tidy(outputs: list, private: set[Path]) -> list:
@@ -211,8 +214,12 @@ def _tidy(outputs: list, private: set[Path]) -> list:
     kept = []
     for output in outputs:
         data = output.get("data", {})
-        if output.get("name") == "stderr" or _BAR.search(data.get("text/plain", "")):
+        if output.get("name") == "stderr":
             continue
+        if data.pop(_WIDGET, None) is not None:
+            output.get("metadata", {}).pop(_WIDGET, None)
+            if set(data) <= {"text/plain"}:  # no picture: what the widget says of itself
+                continue
         if output.output_type == "stream":
             # a line that was written over shows its last state
             text = re.sub(r"[^\n]*\r(?!\n)", "", public(output.text))

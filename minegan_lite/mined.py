@@ -70,7 +70,7 @@ class MinedGAN:
     def latents(self, n: int, *, seed: int = 0, ema: bool | None = None) -> tuple[Tensor, Tensor]:
         """u (n, |u|) from the prior and the mined latents z = M(u) (n, |z|), both on the CPU."""
         u = input_prior(self.gan, self.miner)(_positive(n), torch.Generator().manual_seed(seed))
-        miner, _ = self._networks(ema)
+        miner, _ = self.networks(ema)
         with frozen(miner), torch.no_grad():
             return u, miner(u.to(_device(miner))).cpu()
 
@@ -82,13 +82,14 @@ class MinedGAN:
         which know no averaging.
         """
         _, z = self.latents(n, seed=seed, ema=ema)
-        return draw(self._networks(ema)[1], z)
+        return draw(self.networks(ema)[1], z)
 
     def weights(self, ema: bool | None = None) -> str:
         """Which weights sample(ema=…) takes: "ema" or "raw"."""
         return "ema" if (self.settings["sample_average"] if ema is None else ema) else "raw"
 
-    def _networks(self, ema: bool | None) -> tuple[nn.Module, nn.Module]:
+    def networks(self, ema: bool | None = None) -> tuple[nn.Module, nn.Module]:
+        """The miner and the generator that sample(ema=…) takes."""
         averaged = self.weights(ema) == "ema"
         return (self.miner_average, self.generator_average) if averaged else (self.miner, self.gan.generator)
 

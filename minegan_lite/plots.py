@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from minegan_lite.errors import UserError
+from minegan_lite.latents import principal_plane
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,9 +72,8 @@ def latents(u: Tensor, z: Tensor, arrows: int = 60) -> "Figure":
     lengths.set(xlabel="length of the latent", ylabel="samples")
     lengths.legend()
 
-    centre = z.mean(0)
-    _, _, directions = torch.linalg.svd(z - centre, full_matrices=False)
-    before, after = ((points - centre) @ directions[:2].T for points in (u, z))  # (n, 2) each
+    centre, directions = principal_plane(z)
+    before, after = ((points - centre) @ directions.T for points in (u, z))  # (n, 2) each
     plane.scatter(*before.T.tolist(), s=4, color="tab:gray", label="u ~ p(u)")
     plane.scatter(*after.T.tolist(), s=4, color="tab:orange", label="z = M(u)")
     for start, end in zip(before[:arrows].tolist(), after[:arrows].tolist(), strict=True):

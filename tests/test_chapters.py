@@ -124,7 +124,8 @@ def test_a_failing_cell_is_named(tmp_path):
 
 
 def test_clean_keeps_what_a_reader_sees(tmp_path):
-    bar = {"text/plain": "  0%|          | 0/600 [00:00<?, ?it/s]", "application/vnd.jupyter.widget-view+json": {}}
+    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "a"}}
+    bar = {"text/plain": "  0%|          | 0/600 [00:00<?, ?it/s]", **view}
     dirty = new_notebook(
         metadata={
             "papermill": {"duration": 3},
@@ -142,6 +143,7 @@ def test_clean_keeps_what_a_reader_sees(tmp_path):
                     new_output("stream", name="stderr", text="warning"),
                     new_output("stream", name="stdout", text=f"{tmp_path}/runs/nine\n"),
                     new_output("display_data", data=bar),
+                    new_output("display_data", data=view | {"image/png": "bb"}, metadata=view),
                     new_output("execute_result", data={"text/plain": f"Path('{tmp_path}')", "image/png": "aa"}),
                 ],
             ),
@@ -153,8 +155,9 @@ def test_clean_keeps_what_a_reader_sees(tmp_path):
     text, code = cleaned.cells
     assert text.metadata == {}
     assert code.metadata == {"tags": ["keep"]}
-    stream, result = code.outputs
+    stream, still, result = code.outputs
     assert stream.text == "done\nruns/nine\n"
+    assert still == {"output_type": "display_data", "data": {"image/png": "bb"}, "metadata": {}}
     assert result.data == {"text/plain": "Path('.')", "image/png": "aa"}
     nbformat.validate(cleaned)
     assert chapters.clean(nbformat.from_dict(cleaned)) == cleaned

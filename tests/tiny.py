@@ -3,7 +3,10 @@
 import torch
 from torch import nn
 
+from minegan_lite import zoo
 from minegan_lite.gan import GAN, StandardNormal
+from minegan_lite.mined import MinedGAN
+from minegan_lite.miner import Miner
 
 
 class TinyGenerator(nn.Module):
@@ -54,3 +57,9 @@ def everything(module: nn.Module) -> tuple:
 def same(before: tuple, after: tuple) -> bool:
     states = before[0].keys() == after[0].keys() and all(torch.equal(before[0][k], after[0][k]) for k in before[0])
     return states and before[1:] == after[1:]
+
+
+def unmined_digits() -> MinedGAN:
+    """The zoo's digit GAN behind a miner before its first step."""
+    gan, miner = zoo.load("mnist-no-9"), Miner()
+    return MinedGAN(gan, miner, gan.critic, miner, gan.generator, {"sample_average": True})

@@ -1,0 +1,222 @@
+"""The latent shift under one's hands: u moves along the miner's main directions, and M(u), G(u), G(M(u)) follow."""
+
+import base64
+import io
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import torch
+import traitlets
+from IPython.display import display, update_display
+from ipywidgets import BoundedIntText, Button, FloatSlider, VBox
+from PIL import Image
+from torch import Tensor
+
+from minegan_lite import plots, zoo
+from minegan_lite.errors import UserError
+from minegan_lite.latents import main_directions, mean_jacobian, principal_plane
+from minegan_lite.mined import MinedGAN, draw, input_prior
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ReadOut = Callable[[Tensor], list[str]]
+DRAWS = 2000  # of the prior: for the mean Jacobian, the plane and its extent
+ARROWS = 40  # of them drawn
+REACH = 3.0  # the sliders' ends, in standard deviations of N(0, I)
+SEEDS = 9999
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+class Picture(anywidget.AnyWidget):
+    """What latent_shift.js draws: Python writes the traits, the browser only reads them.
+
+    arrows: [x, y, x', y'] from u to M(u) in the plane, one for each fixed draw; they never change.
+    shown: what the controls change, in one piece: `images` (two data URLs, G(u) and G(M(u))), `captions` (two),
+        `current` (one more arrow), `bounds` [x, y, x', y'] of the plane, `lines` of numbers.
+    """
+
+    _esm = Path(__file__).with_suffix(".js")
+    _css = Path(__file__).with_suffix(".css")
+    arrows = traitlets.List().tag(sync=True)
+    shown = traitlets.Dict().tag(sync=True)
+
+
+class LatentShift(VBox):
+    """G(u) beside G(M(u)), and u → M(u) as arrows, while sliders push u along the miner's main directions.
+
+    The sliders are the leading right-singular vectors of the miner's mean Jacobian (see latents.main_directions), each
+    with its singular value: how much M stretches a step along it. They add to a draw u ~ p(u), from −3 to 3 standard
+    deviations of N(0, I). Arrows: 40 fixed draws and, strong, the current u, in the plane in which M(u) varies most.
+    That plane stands still, and it is where the first two sliders are seen at work: a linear miner would move M(u)
+    exactly along it, and for the further sliders orthogonally to it.
+
+    mined: any MinedGAN, finished or not, of stage one or two. k: how many sliders. ema: as in MinedGAN.sample.
+    seed: of the fixed draws, and the first value of the control `draw_seed`; 0 to 9999.
+    read_out: images (2, C, H, W), G(u) and G(M(u)) → a word on each; None takes the digit classifier's verdicts for the
+        zoo's GANs, and nothing for others.
+    Raises UserError for k below 1 or above |u|, a seed out of range, |u| ≠ |z| (there is no G(u) then), latents or
+    images that are not finite, and a read_out that does not give two words.
+
+    `sliders`, `draw_seed` and `reset` are ordinary ipywidgets and `picture` an anywidget, to be linked or rearranged;
+    `images` holds G(u), G(M(u)) (2, C, H, W). JupyterLab and Notebook 7 need nothing more, VS Code its Jupyter
+    extension; in Colab, anywidget itself turns the manager for such widgets on. It is Python that computes, so without
+    a kernel the controls do nothing. Therefore the cell's next output is the last picture as a PNG, renewed whenever a
+    drag comes to rest: what a page, GitHub, or a notebook reopened without its kernel shows. JupyterLab and Notebook 7
+    hide it as long as the widget itself is there.
+    """
+
+    def __init__(
+        self,
+        mined: MinedGAN,
+        *,
+        k: int = 4,
+        seed: int = 0,
+        ema: bool | None = None,
+        read_out: ReadOut | None = None,
+    ):
+        if not 0 <= seed <= SEEDS:
+            raise UserError(f"the seed must lie between 0 and {SEEDS}, got {seed}")
+        self._miner, self._generator = mined.networks(ema)
+        self._prior = input_prior(mined.gan, mined.miner)
+        self._read_out = read_out or (digit_verdicts() if mined.gan.name in zoo.names() else None)
+        u, z = mined.latents(DRAWS, seed=seed, ema=ema)
+        lengths = u.shape[1], z.shape[1], self._generator.latent_dim
+        if len(set(lengths)) > 1:
+            raise UserError(
+                "G(u) beside G(M(u)) needs |u| = |M(u)|, the length that the generator takes: these are "
+                f"{lengths[0]}, {lengths[1]} and {lengths[2]}"
+            )
+        if not z.isfinite().all():
+            raise UserError("the mined latents are not finite: mine again with lower learning rates")
+        self.directions, self.amplifications = main_directions(mean_jacobian(self._miner, u), k)  # (k, |u|), (k,)
+        self._plane = principal_plane(z)
+        before, after = self._project(u), self._project(z)  # (DRAWS, 2) each
+        self._cloud = torch.cat([before, after])
+
+        wide = {"description_width": "10em"}
+        self.picture = Picture(arrows=_rounded(torch.cat([before, after], dim=1)[:ARROWS]))
+        self.sliders = [
+            FloatSlider(
+                min=-REACH, max=REACH, step=0.1, readout_format=".1f", style=wide, layout={"width": "auto"},
+                description=f"direction {i} (×{value:.2f})",
+            )
+            for i, value in enumerate(self.amplifications.tolist(), start=1)
+        ]  # fmt: skip
+        self.draw_seed = BoundedIntText(
+            seed, min=0, max=SEEDS, description="draw of u (seed)", style=wide, layout={"width": "17em"}
+        )
+        self.reset = Button(description="Sliders to 0")
+        self._update()
+        for control in (*self.sliders, self.draw_seed):
+            control.observe(self._update, "value")
+        self.reset.on_click(self._to_zero)
+        self.picture.on_msg(lambda *_: update_display(self._still(), raw=True, display_id=self.model_id))
+        super().__init__([*self.sliders, self.draw_seed, self.reset, self.picture], layout={"max_width": "50em"})
+        self.add_class("latent-shift")
+
+    def __repr__(self) -> str:
+        return f"LatentShift: {'; '.join(self.picture.shown['captions'] + self.picture.shown['lines'])}"
+
+    def _update(self, _change: Any = None) -> None:
+        """From the controls' values to `images` and to what the browser draws."""
+        start = self._prior(1, torch.Generator().manual_seed(self.draw_seed.value))
+        offsets = torch.tensor([[slider.value for slider in self.sliders]])
+        u = torch.cat([start, start + offsets @ self.directions])  # (2, |u|): the draw, and where the sliders put it
+        z = draw(self._miner, u)
+        images = draw(self._generator, torch.stack([u[1], z[1]]))
+        if not (z.isfinite().all() and images.isfinite().all()):
+            raise UserError("the image is not finite here: mine again with lower learning rates")
+        words = ["", ""] if self._read_out is None else self._read_out(images)
+        if not (isinstance(words, list | tuple) and [type(word) for word in words] == [str, str]):
+            raise UserError(f"read_out must give two strings, one for each image; it gave {words!r}")
+        captions = [f"{name}: {word}" if word else name for name, word in zip(("G(u)", "G(M(u))"), words, strict=True)]
+        moved, stretched = ((x[1] - x[0]).norm().item() for x in (u, z))
+        lines = [
+            f"‖u‖ = {u[1].norm():.2f}, ‖M(u)‖ = {z[1].norm():.2f}, ‖M(u) − u‖ = {(z[1] - u[1]).norm():.2f}",
+            f"the sliders moved u by {moved:.2f} and M(u) by {stretched:.2f}"
+            + (f": stretched {stretched / moved:.2f} times" if moved else ""),
+        ]
+        current = self._project(torch.stack([u[1], z[1]]))  # (2, 2)
+        reached = torch.cat([self._cloud, current])
+        self.images = images
+        self.picture.shown = {
+            "images": [_data_url(image) for image in images],
+            "captions": captions,
+            "current": _rounded(current.flatten()),
+            "bounds": _rounded(torch.cat([reached.min(0).values, reached.max(0).values])),
+            "lines": lines,
+        }
+
+    def _to_zero(self, _button: Button) -> None:
+        for slider in self.sliders:
+            slider.value = 0.0
+
+    def _project(self, points: Tensor) -> Tensor:
+        """Latents (n, |z|) → their places (n, 2) in the plane."""
+        centre, directions = self._plane
+        return (points - centre) @ directions.T
+
+    def figure(self) -> "Figure":
+        """The same picture drawn by Matplotlib: both images, the arrows and the numbers, as the controls stand now."""
+        from matplotlib.figure import Figure
+
+        shown = self.picture.shown
+        figure = Figure(figsize=(9, 4), layout="compressed")
+        *places, plane = figure.subplots(1, 3, width_ratios=(1, 1, 1.4))
+        for axes, image, caption in zip(places, self.images, shown["captions"], strict=True):
+            pixels = plots.tile(image[None], gap=0).permute(1, 2, 0).squeeze(2).numpy()
+            axes.imshow(pixels, cmap="gray", vmin=0, vmax=255)
+            axes.set_title(caption)
+            axes.axis("off")
+        fixed, strong = {"ec": "gray", "lw": 0.5}, {"ec": "black", "lw": 1.5, "mutation_scale": 20}
+        for arrow, look in [*((arrow, fixed) for arrow in self.picture.arrows), (shown["current"], strong)]:
+            look = {"arrowstyle": "-|>", "fc": "tab:orange", "shrinkA": 0, "shrinkB": 0} | look
+            plane.annotate("", arrow[2:], arrow[:2], arrowprops=look).set_in_layout(False)
+        plane.scatter(*torch.tensor([*self.picture.arrows, shown["current"]]).T[:2], s=8, color="gray", label="u")
+        plane.plot([], [], ">", color="tab:orange", label="M(u)")
+        left, bottom, right, top = shown["bounds"]
+        plane.set(xlim=(left - 1, right + 1), ylim=(bottom - 1, top + 1), aspect="equal")
+        plane.set(xlabel="first principal direction of M(u)", ylabel="second")
+        plane.legend()
+        values = [f"draw {self.draw_seed.value}", *(f"{s.description}: {s.value:.1f}" for s in self.sliders)]
+        figure.supxlabel("\n".join([textwrap.fill(", ".join(values), 110), *shown["lines"]]), fontsize=10)
+        return figure
+
+    def _still(self) -> dict[str, str]:
+        """The picture without a kernel, as a MIME bundle: the image, and its numbers as text."""
+        buffer = io.BytesIO()
+        self.figure().savefig(buffer, format="png", dpi=80)
+        return {"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": repr(self)}
+
+    def _ipython_display_(self) -> None:
+        # anywidget knows what each front-end wants to be told; only the model to show is another
+        bundle, metadata = self.picture._repr_mimebundle_()
+        bundle = {"text/plain": repr(self), WIDGET_VIEW: bundle[WIDGET_VIEW] | {"model_id": self.model_id}}
+        display(bundle, raw=True, metadata=metadata)
+        display(self._still(), raw=True, display_id=self.model_id)
+
+
+def digit_verdicts() -> ReadOut:
+    """A read_out: for digits (n, 1, 28, 28), what the zoo's classifier takes each for, with its probability."""
+    classifier = zoo.load_classifier()
+
+    def verdicts(images: Tensor) -> list[str]:
+        shares, digits = draw(classifier, images).softmax(1).max(1)  # (n,) each
+        return [f"{digit} ({share:.0%})" for digit, share in zip(digits.tolist(), shares.tolist(), strict=True)]
+
+    return verdicts
+
+
+def _data_url(image: Tensor) -> str:
+    """An image (C, H, W) in [−1, 1] as a PNG that needs no request."""
+    buffer = io.BytesIO()
+    Image.fromarray(plots.tile(image[None], gap=0).permute(1, 2, 0).squeeze(2).numpy()).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _rounded(places: Tensor) -> list:
+    return places.double().round(decimals=3).tolist()

@@ -1,0 +1,158 @@
+"""The latent-shift widget in a real JupyterLab: moved by keyboard, then without its kernel, then reopened."""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+from tiny import unmined_digits
+
+from minegan_lite import chapters
+from minegan_lite.widgets import LatentShift
+
+TIMEOUT = 120  # seconds for each step: a busy machine may be that slow, an idle one takes a tenth of it
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+@pytest.fixture
+def browser():
+    """Chromium: the system's, else Playwright's own; skipped where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no browser: Playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    with sync_api.sync_playwright() as playwright:
+        try:
+            program = next(filter(None, map(shutil.which, names)), None)
+            launched = playwright.chromium.launch(executable_path=program, args=QUIET, timeout=1000 * TIMEOUT)
+        except sync_api.Error as error:
+            pytest.skip(
+                f"no browser: neither {', '.join(names)} nor Playwright's own ({error.message.splitlines()[0]})"
+            )
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """A JupyterLab of its own over tmp_path/work, nothing of the user's configuration: from a path to an address."""
+    work, config = tmp_path / "work", tmp_path / "config"
+    (config / "labconfig").mkdir(parents=True)
+    work.mkdir()
+    # neither news nor updates are asked for
+    quiet = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+    (config / "labconfig" / "page_config.json").write_text(json.dumps(quiet))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    token = secrets.token_hex(16)
+    folders = {f"JUPYTER_{name}_DIR": str(tmp_path / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+    folders |= {f"JUPYTERLAB_{name}_DIR": str(tmp_path / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
+    tests = Path(__file__).resolve().parents[1]
+    environment = chapters.environment(work / "results")
+    environment["PYTHONPATH"] += os.pathsep + str(tests)
+    options = {
+        "ServerApp.port": port, "ServerApp.port_retries": 0, "ServerApp.root_dir": work, "ServerApp.allow_root": True,
+        "IdentityProvider.token": token, "LabApp.expose_app_in_browser": True,
+    }  # fmt: skip
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser"]
+    with (tmp_path / "lab.log").open("wb") as log:
+        server = subprocess.Popen(
+            [*command, *(f"--{key}={value}" for key, value in options.items())],
+            cwd=work, env=os.environ | folders | environment, stdout=log, stderr=log,
+        )  # fmt: skip
+        try:
+            wait_for(f"http://127.0.0.1:{port}/api?token={token}", server, tmp_path / "lab.log")
+            yield f"http://127.0.0.1:{port}/lab{{}}?token={token}".format
+        finally:
+            server.terminate()
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+def wait_for(url, server, log):
+    deadline = time.monotonic() + TIMEOUT
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except (urllib.error.URLError, TimeoutError):
+            time.sleep(0.2)
+    pytest.fail(f"JupyterLab did not start:\n{log.read_text()}")
+
+
+def test_a_slider_moves_the_picture_which_outlives_its_kernel(lab, browser, tmp_path):
+    notebook = tmp_path / "work" / "shift.ipynb"
+    program = "import tiny\nfrom minegan_lite.widgets import LatentShift\n\nLatentShift(tiny.unmined_digits())"
+    nbformat.write(new_notebook(cells=[new_code_cell(program)], metadata=chapters.METADATA), notebook)
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    page.set_default_timeout(1000 * TIMEOUT)
+    faults, asked = [], set()
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", lambda request: asked.add(urllib.parse.urlsplit(request.url).hostname))
+
+    page.goto(lab("/tree/shift.ipynb"))
+    page.wait_for_selector(".jp-Notebook-cell")
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.ready")
+    page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    twin = LatentShift(unmined_digits())  # the same, here: one seed, one widget
+
+    def shows_the_same():
+        """Waits for the numbers, then compares all that the browser shows with the twin."""
+        shown = twin.picture.shown
+        page.wait_for_function("text => document.querySelector('.latent-shift-lines')?.innerText === text",
+                               arg="\n\n".join(shown["lines"]))  # fmt: skip
+        images = page.locator(".latent-shift-images")
+        assert images.locator("img").evaluate_all("all => all.map(image => image.src)") == shown["images"]
+        assert images.locator("img").evaluate_all("all => all.map(image => image.naturalWidth)") == [28, 28]
+        assert images.locator("figcaption").all_inner_texts() == shown["captions"]
+        assert page.locator(".latent-shift-fixed line").count() == len(twin.picture.arrows)
+        assert page.locator(".latent-shift-current line").count() == 1
+        return [*shown["images"], page.locator(".latent-shift-current path").get_attribute("transform")]
+
+    first = shows_the_same()
+    page.locator(".latent-shift .noUi-handle").first.focus()
+    for _ in range(7):
+        page.keyboard.press("ArrowRight")
+    twin.sliders[0].value = 0.7
+    moved = shows_the_same()
+    assert all(a != b for a, b in zip(first, moved, strict=True))
+    page.locator(".latent-shift input[type=number]").fill("5")
+    page.keyboard.press("Enter")
+    twin.draw_seed.value = 5
+    assert all(a != b for a, b in zip(moved, shows_the_same(), strict=True))
+
+    # the static picture: renewed after the drag, hidden as long as the widget is there
+    still = page.locator(".jp-RenderedImage img")
+    url = "data:image/png;base64," + twin._still()["image/png"]
+    page.wait_for_function("url => document.querySelector('.jp-RenderedImage img').src === url", arg=url)
+    assert not still.is_visible()
+    page.screenshot(path=tmp_path / "live.png")
+    assert faults == []  # later, JupyterLab has some of its own to tell about the kernel that is gone
+    page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    shows_the_same()  # nothing of it is gone
+    page.screenshot(path=tmp_path / "shut_down.png")
+    page.goto(lab("/workspaces/later"))
+    page.wait_for_function("() => window.jupyterapp?.shell")
+    page.evaluate(
+        "async () => { await window.jupyterapp.restored; await window.jupyterapp.commands.execute('docmanager:open',"
+        " {path: 'shift.ipynb', factory: 'Notebook', kernelPreference: {shouldStart: false}}) }"
+    )
+    still.wait_for(state="visible")
+    assert still.get_attribute("src") == url
+    assert page.locator(".latent-shift").count() == 0
+    page.screenshot(path=tmp_path / "reopened.png")
+    assert asked <= {"127.0.0.1", None}  # None: data URLs
