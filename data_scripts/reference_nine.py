@@ -11,13 +11,12 @@ command can be repeated until everything is there.
 
 import argparse
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from reference import mnist_target, recorded, run_all
 
-from minegan_lite import UserError, chapters, evaluate, few_shot, ledger, mine, zoo
+from minegan_lite import chapters, evaluate, ledger, mine, zoo
 from minegan_lite.miner import INITS
 from minegan_lite.runs import STATE, read_state
 
@@ -28,15 +27,11 @@ def reference(tier: str, seed: int, init: str | None, device: str, out: Path) ->
     """One run, mined and recorded; returns a line about it."""
     kind = tier if init is None else f"{tier}-{init}-init"
     name = f"mnist-no-9-to-9-{kind}-seed{seed}"
-    try:
-        return f"{name}: recorded before, error {ledger.read(name)['numbers']['classifier_error']['value']:.3%}"
-    except UserError:
-        pass
+    if before := recorded(name):
+        return f"{name}: recorded before, error {before['classifier_error']['value']:.3%}"
     torch.set_num_threads(1)  # small networks: a second thread costs more than it brings
     wanted = chapters.tier("off_manifold_digits", tier)
-    target = few_shot("mnist", digit=9, n=wanted["images"], seed=seed)
-    if target.origin != "mnist":
-        raise UserError("the reference runs need MNIST itself: set MINEGAN_DATA to its folder")
+    target = mnist_target(9, wanted["images"], seed)
     resumed = read_state(out / name)["step"] if (out / name / STATE).exists() else 0
     start = time.time()
     options = {"steps": wanted["steps"], "seed": seed} | ({} if init is None else {"init": init})
@@ -70,11 +65,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=Path("runs/reference"), help="run folders (default %(default)s)")
     args = parser.parse_args()
-    with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
-        wanted = [(tier, seed, args.init, args.device, args.out) for tier in args.tier for seed in args.seeds]
-        runs = [pool.submit(reference, *one) for one in wanted]
-        for run in runs:
-            print(run.result(), flush=True)
+    which = [(tier, seed, args.init, args.device, args.out) for tier in args.tier for seed in args.seeds]
+    run_all(reference, which, args.jobs)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,12 @@ entry, finetune-D-IMAGES-seedS. What is recorded is skipped and what was interru
 
 import argparse
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from reference import mnist_target, recorded, run_all
 
-from minegan_lite import UserError, chapters, evaluate, few_shot, finetune, ledger, mine, zoo
+from minegan_lite import chapters, evaluate, finetune, ledger, mine, zoo
 
 KEEP = (
     "source", "source_sha256", "target_sha256", "images", "preset", "batch", "critic_steps", "penalty",
@@ -28,15 +27,11 @@ KEEP = (
 def reference(digit: int, images: int, seed: int, precision: str, device: str, out: Path) -> str:
     """One triple of runs, judged and recorded; returns a line about it."""
     name = f"finetune-{digit}-{images}-seed{seed}"
-    try:
-        return f"{name}: recorded before, {line(ledger.read(name)['numbers'])}"
-    except UserError:
-        pass
+    if before := recorded(name):
+        return f"{name}: recorded before, {line(before)}"
     torch.set_num_threads(1)  # small networks: a second thread costs more than it brings
     full = chapters.tier("second_stage", "full")
-    gan, target = zoo.load(f"mnist-no-{digit}"), few_shot("mnist", digit=digit, n=images, seed=seed)
-    if target.origin != "mnist":
-        raise UserError("the reference runs need MNIST itself: set MINEGAN_DATA to its folder")
+    gan, target = zoo.load(f"mnist-no-{digit}"), mnist_target(digit, images, seed)
     start = time.time()
     common = {"seed": seed, "precision": precision, "device": device, "progress": False}
     first = mine(gan, target, steps=full["steps"], out=out / f"{name}-one", **common)
@@ -83,15 +78,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=Path("runs/second_stage"), help="run folders (default %(default)s)")
     args = parser.parse_args()
-    with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
-        wanted = [
-            (d, n, s, args.precision, args.device, args.out)
-            for s in args.seeds
-            for n in args.images
-            for d in args.digits
-        ]
-        for run in [pool.submit(reference, *one) for one in wanted]:
-            print(run.result(), flush=True)
+    which = [(digit, n, seed) for seed in args.seeds for n in args.images for digit in args.digits]
+    run_all(reference, [(*one, args.precision, args.device, args.out) for one in which], args.jobs)
 
 
 if __name__ == "__main__":

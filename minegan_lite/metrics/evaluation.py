@@ -135,11 +135,7 @@ def format_report(result: dict) -> str:
     rows = [("", "value", "real vs real", "n", "m")]
     if (error := result["classifier_error"]) is not None:
         rows.append(("classifier error", f"{error['value']:.2%}", f"{error['floor']:.2%}", error["n"], error["m"]))
-    for key, label, digits in (
-        ("frechet", "Fréchet distance", 2),
-        ("coverage", "coverage", 3),
-        ("copying", "copying", 3),
-    ):
+    for key, label, digits in ROWS:
         if (row := result[key]) is None:
             continue
         value, floor = with_sd(row["value"], row["sd"], digits), with_sd(row["floor"], row["floor_sd"], digits)

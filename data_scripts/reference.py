@@ -1,0 +1,27 @@
+"""What the scripts of reference runs share: what is recorded already, targets of MNIST itself, several processes."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+from minegan_lite import FewShot, UserError, few_shot, ledger
+
+
+def recorded(name: str) -> dict | None:
+    """The numbers of a result that the ledger has, None where it has none of that name."""
+    return ledger.read(name)["numbers"] if name in ledger.read_all() else None
+
+
+def mnist_target(digit: int, images: int, seed: int) -> FewShot:
+    """few_shot from MNIST itself: no reference run is made on a stand-in."""
+    target = few_shot("mnist", digit=digit, n=images, seed=seed)
+    if target.origin != "mnist":
+        raise UserError("the reference runs need MNIST itself: set MINEGAN_DATA to its folder")
+    return target
+
+
+def run_all(reference: Callable[..., str], arguments: Iterable[tuple], jobs: int) -> None:
+    """Calls reference with each of arguments, in `jobs` processes, and prints what it returns."""
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for run in [pool.submit(reference, *one) for one in arguments]:
+            print(run.result(), flush=True)
