@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from minegan_lite import GAN, FewShot, Miner, data, ema, evaluate, few_shot, ledger, mine, objectives, zoo
 from minegan_lite.mined import MinedGAN, Unmined
 from minegan_lite.runs import write_atomically
-from minegan_lite.training import clone, stream
+from minegan_lite.stage import clone, stream
 
 SOURCE, DIGIT, IMAGES, STEPS, SAMPLES, SEEDS = "mnist-no-9", 9, 1000, 600, 10_000, range(5)
 TEXTBOOK_CRITIC_STEPS = 3

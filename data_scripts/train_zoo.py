@@ -1,4 +1,8 @@
-"""Trains the MNIST GANs of the zoo, generator and critic: mnist-all, mnist-no-0 … mnist-no-9.
+"""Trains the MNIST GANs of the zoo, generator and critic.
+
+    mnist-all, mnist-no-0 … mnist-no-9               unconditional, of all digits or of all but one
+    mnist-only-06, mnist-only-17, …                  unconditional, of the digits named
+    mnist-cond-all, mnist-cond-no-0 … -no-9          conditional on the digit, a one-hot row
 
 Every model starts from random weights and sees only its own digits; nothing is shared between models, so that
 no `no-D` ever touched weights that saw D. WGAN-GP with 2 critic steps per generator step, EMA of the generator.
@@ -12,6 +16,7 @@ ships, not all trained by today's defaults, stand in its card.
 import argparse
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,18 +25,40 @@ from shipping import mnist, ship_gan
 from tqdm.auto import tqdm
 
 from minegan_lite import data, ema, objectives, zoo
-from minegan_lite.networks.mnist import Critic, Generator
+from minegan_lite.networks.mnist import ConditionalCritic, ConditionalGenerator, Critic, Generator
 
 PENALTY, BETAS = 10.0, (0.5, 0.9)
-NAME = re.compile(r"mnist-(all|no-(?P<digit>\d))")
+NAME = re.compile(r"mnist-(?P<conditional>cond-)?(all|no-(?P<without>\d)|only-(?P<only>\d+))")
 
 
 def digits_of(name: str) -> list[int]:
     """The digits that the model of this name is trained on."""
     match = NAME.fullmatch(name)
-    if not match:
-        raise SystemExit(f"unknown model {name!r}: expected mnist-all or mnist-no-0 … mnist-no-9")
-    return [d for d in range(10) if str(d) != match["digit"]]
+    only = (match and match["only"]) or ""
+    if not match or only != "".join(sorted(set(only))):
+        raise SystemExit(f"unknown model {name!r}: expected mnist-all, mnist-no-9, mnist-only-06, mnist-cond-no-9, …")
+    return [d for d in range(10) if (str(d) in only if only else str(d) != match["without"])]
+
+
+def networks(settings: dict) -> tuple[Generator, Critic]:
+    """The untrained pair of these settings, conditional where the name says so."""
+    name = settings["name"]
+    width, latent_dim = settings["width"], settings["latent_dim"]
+    if NAME.fullmatch(name)["conditional"] is None:
+        return Generator(width, latent_dim), Critic(width)
+    classes = [str(d) for d in digits_of(name)]
+    return ConditionalGenerator(width, latent_dim, classes), ConditionalCritic(width, len(classes))
+
+
+@dataclass
+class Given:
+    """A critic at fixed labels, none for an unconditional one, as objectives.gradient_penalty takes it."""
+
+    critic: Critic
+    labels: tuple[torch.Tensor, ...]
+
+    def input_gradient(self, x: torch.Tensor) -> torch.Tensor:
+        return self.critic.input_gradient(x, *self.labels)
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
@@ -41,14 +68,22 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 
 def train(args: argparse.Namespace, name: str) -> Path:
     """Trains one model into args.out/NAME.pt and returns that path."""
+    conditional = NAME.fullmatch(name)["conditional"] is not None
     fabric = Fabric(accelerator=args.device, devices=1, precision=args.precision)
     images, labels = mnist("train")
-    images = images[torch.isin(labels, torch.tensor(digits_of(name)))]
+    digits = torch.tensor(digits_of(name))
+    chosen = torch.isin(labels, digits)
+    images, classes = images[chosen], torch.searchsorted(digits, labels[chosen])
 
+    path = args.out / f"{name}.pt"
+    settings = {
+        "name": name, "width": args.width, "latent_dim": args.latent_dim, "steps": args.steps, "seed": args.seed,
+        "batch": args.batch, "lr": args.lr, "critic_steps": args.critic_steps, "penalty": PENALTY,
+        "betas": list(BETAS), "precision": args.precision, "ema_decay": ema.DECAY,
+    }  # fmt: skip
     torch.manual_seed(args.seed)  # initialisation only; every later draw comes from `rng`
     rng = torch.Generator().manual_seed(args.seed)
-    generator = Generator(args.width, args.latent_dim).to(memory_format=torch.channels_last)
-    critic = Critic(args.width).to(memory_format=torch.channels_last)
+    generator, critic = (network.to(memory_format=torch.channels_last) for network in networks(settings))
     generator_optimizer = torch.optim.Adam(generator.parameters(), lr=args.lr, betas=BETAS, fused=True)
     critic_optimizer = torch.optim.Adam(critic.parameters(), lr=args.lr, betas=BETAS, fused=True)
     generator, generator_optimizer = fabric.setup(generator, generator_optimizer)
@@ -59,12 +94,6 @@ def train(args: argparse.Namespace, name: str) -> Path:
         "generator_optimizer": generator_optimizer, "critic_optimizer": critic_optimizer,
     }  # fmt: skip
 
-    path = args.out / f"{name}.pt"
-    settings = {
-        "name": name, "width": args.width, "latent_dim": args.latent_dim, "steps": args.steps, "seed": args.seed,
-        "batch": args.batch, "lr": args.lr, "critic_steps": args.critic_steps, "penalty": PENALTY,
-        "betas": list(BETAS), "precision": args.precision, "ema_decay": ema.DECAY,
-    }  # fmt: skip
     start = 0
     if path.exists():
         saved = torch.load(path, weights_only=True)
@@ -81,8 +110,9 @@ def train(args: argparse.Namespace, name: str) -> Path:
         torch.save({**state, "rng": rng.get_state(), "step": step, "settings": settings}, path.with_suffix(".part"))
         os.replace(path.with_suffix(".part"), path)
 
-    def fakes() -> torch.Tensor:
-        return generator(torch.randn(args.batch, args.latent_dim, generator=rng).to(fabric.device))
+    def fakes(labels: torch.Tensor) -> torch.Tensor:
+        z = torch.randn(args.batch, args.latent_dim, generator=rng).to(fabric.device)
+        return generator(z, generator.module.embed(labels)) if conditional else generator(z)
 
     progress = tqdm(range(start, args.steps), initial=start, total=args.steps, desc=name, unit="step", mininterval=5)
     for step in progress:
@@ -90,19 +120,20 @@ def train(args: argparse.Namespace, name: str) -> Path:
             optimizer.param_groups[0]["lr"] = learning_rate(step, args.steps, args.lr)
         for _ in range(args.critic_steps):
             pick = torch.randint(0, len(images), (args.batch,), generator=rng)
-            real = data.to_signed(images[pick]).to(fabric.device)
+            real, labels = data.to_signed(images[pick]).to(fabric.device), classes[pick].to(fabric.device)
+            given = (labels,) if conditional else ()
             with torch.no_grad():
-                fake = fakes()
-            fake_scores, real_scores = critic(torch.cat([fake, real])).chunk(2)
+                fake = fakes(labels)
+            fake_scores, real_scores = critic(torch.cat([fake, real]), *(torch.cat([y, y]) for y in given)).chunk(2)
             loss = objectives.critic_loss(fake_scores, real_scores)
             with fabric.autocast():  # on the bare critic: Fabric's wrapper refuses torch.autograd.grad
-                penalty = objectives.gradient_penalty(critic.module, real, fake, rng)
+                penalty = objectives.gradient_penalty(Given(critic.module, given), real, fake, rng)
             loss = loss + PENALTY * penalty
             critic_optimizer.zero_grad()
             fabric.backward(loss)
             critic_optimizer.step()
         generator_optimizer.zero_grad()
-        fabric.backward(objectives.generator_loss(critic(fakes())))
+        fabric.backward(objectives.generator_loss(critic(fakes(labels), *given)))
         generator_optimizer.step()
         average.update_parameters(generator.module)
         progress.set_postfix(distance=f"{-objectives.critic_loss(fake_scores, real_scores).item():.2f}", refresh=False)
@@ -121,7 +152,7 @@ def export(args: argparse.Namespace, name: str) -> Path:
     if saved["step"] < settings["steps"]:
         raise SystemExit(f"{path} is at step {saved['step']} of {settings['steps']}: train it to the end first")
     images, labels = mnist("test")
-    generator, critic = Generator(settings["width"], settings["latent_dim"]), Critic(settings["width"])
+    generator, critic = networks(settings)
     average = ema.averaged(generator)
     average.load_state_dict(saved["average"])
     critic.load_state_dict(saved["critic"])

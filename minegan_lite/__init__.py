@@ -9,10 +9,12 @@ minegan_lite.evaluate(mined, target)
 from minegan_lite import doctor, zoo
 from minegan_lite.data import FewShot, few_shot
 from minegan_lite.errors import Diverged, UserError
+from minegan_lite.family import classes_of
 from minegan_lite.gan import GAN, StandardNormal
 from minegan_lite.metrics import evaluate
-from minegan_lite.mined import MinedGAN, Unmined
+from minegan_lite.mined import MinedFamily, MinedGAN, Unmined
 from minegan_lite.miner import Miner
+from minegan_lite.selector import Selector
 from minegan_lite.training import finetune, load, mine
 
 __version__ = "0.1.0"
@@ -21,11 +23,14 @@ __all__ = [
     "GAN",
     "Diverged",
     "FewShot",
+    "MinedFamily",
     "MinedGAN",
     "Miner",
+    "Selector",
     "StandardNormal",
     "Unmined",
     "UserError",
+    "classes_of",
     "doctor",
     "evaluate",
     "few_shot",

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,11 @@ def fingerprint(*tensors: Tensor) -> str:
 def weights_fingerprint(*modules: nn.Module) -> str:
     """sha256 over every parameter and buffer of modules."""
     return fingerprint(*(tensor.flatten() for module in modules for tensor in module.state_dict().values()))
+
+
+def sources_fingerprint(sources: Iterable[Any]) -> str:
+    """sha256 over the weights of GANs, generators and critics, in order."""
+    return weights_fingerprint(*(part for gan in sources for part in (gan.generator, gan.critic) if part is not None))
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -1,16 +1,18 @@
 """Settings, presets, and the checks before the first step: what is wrong is said before anything is written."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from minegan_lite import runs
 from minegan_lite.data import FewShot
 from minegan_lite.ema import DECAY
 from minegan_lite.errors import UserError
+from minegan_lite.family import OBJECTIVES
 from minegan_lite.gan import GAN
 from minegan_lite.mined import frozen
 from minegan_lite.miner import ACTIVATIONS, INITS
@@ -32,7 +34,11 @@ class Settings:
         as fast on a CPU that has AMX or AVX-512 instructions for it, and slower on others.
     miner_lr, critic_lr, generator_lr (stage two), betas: Adam's.
     hidden: sizes of the miner's hidden layers, None for one as wide as the latent. input_dim: length of u, None for
-    that of z. activation, init: see Miner. ema_decay: of the averaged weights (ema.py). sample_average: whether
+    that of z. activation, init: see Miner.
+    objective: of several sources, "max" (Eq. 5 and 6: a supersample's winner is all that is looked at) or "mean"
+        (supplement C's ablation). critic_from: the source, by its place, whose critic is where the critic starts, or
+        "fresh" for new weights.
+    ema_decay: of the averaged weights (ema.py). sample_average: whether
     sample() takes them by default.
     log_every, save_every: steps between entries of the history and between checkpoints.
     """
@@ -51,6 +57,8 @@ class Settings:
     input_dim: int | None = None
     activation: str = "relu"
     init: str = "scale-preserving"
+    objective: str = "max"
+    critic_from: int | str = 0
     ema_decay: float = DECAY
     sample_average: bool = True
     log_every: int = 50
@@ -93,6 +101,9 @@ def resolve(preset: str, options: dict[str, Any]) -> Settings:
     need(_finite(settings.ema_decay) and 0 <= settings.ema_decay < 1, "ema_decay", "a number from 0 up to 1")
     need(settings.input_dim is None or _whole(settings.input_dim, 1), "input_dim", "a whole number of at least 1")
     need(settings.hidden is None or all(_whole(n, 1) for n in settings.hidden), "hidden", "whole numbers of at least 1")
+    need(settings.objective in OBJECTIVES, "objective", f"one of {', '.join(OBJECTIVES)}")
+    from_ = settings.critic_from
+    need(from_ == "fresh" or _whole(from_, 0), "critic_from", "the place of a source, from 0 on, or 'fresh'")
     if settings.init not in INITS or settings.activation not in ACTIVATIONS:
         raise UserError(
             f"unknown init {settings.init!r} or activation {settings.activation!r}: "
@@ -119,17 +130,32 @@ def pick_device(device: str) -> torch.device:
         raise UserError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
 
 
-def check_images(target: FewShot | Tensor, gan: GAN) -> Tensor:
-    """The target's training images (n, C, H, W), after every check that needs no training. Raises UserError."""
+def check_images(
+    target: FewShot | Tensor, sources: Sequence[GAN], settings: Settings, critic: nn.Module | None = None
+) -> Tensor:
+    """The target's training images (n, C, H, W), after every check that needs no training. Raises UserError.
+
+    critic: the one to start from, None for what settings.critic_from says.
+    """
     images = target.train if isinstance(target, FewShot) else target
-    shape = tuple(gan.generator.image_shape)
-    if gan.critic is None:
-        raise UserError(f"{gan.name} has no critic to start from: give one as GAN(generator, critic, prior, name)")
+    first = sources[0]
+    shape = tuple(first.generator.image_shape)
+    judge = first
+    if critic is None:
+        if settings.critic_from != "fresh":
+            if settings.critic_from >= len(sources):
+                raise UserError(
+                    f"critic_from is {settings.critic_from}, there are {len(sources)} source(s): the first is 0"
+                )
+            judge = sources[settings.critic_from]
+        critic = judge.critic
+    if critic is None:
+        raise UserError(f"{judge.name} has no critic to start from: give one as GAN(generator, critic, prior, name)")
     if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
         raise UserError("the target must be a few_shot result or a float tensor of images (n, C, H, W)")
     if tuple(images.shape[1:]) != shape:
         raise UserError(
-            f"the target's images are {tuple(images.shape[1:])}, {gan.name} draws {shape}: resize them first"
+            f"the target's images are {tuple(images.shape[1:])}, {first.name} draws {shape}: resize them first"
         )
     if len(images) < 2:
         raise UserError(f"mining needs at least 2 images, got {len(images)}")
@@ -138,30 +164,37 @@ def check_images(target: FewShot | Tensor, gan: GAN) -> Tensor:
     if images.min() < -1 or images.max() > 1:
         low, high = images.min().item(), images.max().item()
         raise UserError(f"the target's images must lie in [-1, 1], got values from {low:.3g} to {high:.3g}")
-    probe = torch.zeros(2, *shape, device=next(gan.critic.parameters()).device)
+    probe = torch.zeros(2, *shape, device=next(critic.parameters()).device)
     try:
-        with frozen(gan.critic), torch.no_grad():
-            scores = gan.critic(probe)
+        with frozen(critic), torch.no_grad():
+            scores = critic(probe)
     except RuntimeError as error:
-        raise UserError(f"the critic of {gan.name} cannot judge images {shape}: {str(error).splitlines()[0]}") from None
+        raise UserError(
+            f"the critic of {judge.name} cannot judge images {shape}: {str(error).splitlines()[0]}"
+        ) from None
     if scores.shape != (2, 1):
-        raise UserError(f"the critic of {gan.name} must give scores (n, 1), gives {tuple(scores.shape)} for n = 2")
+        raise UserError(f"the critic of {judge.name} must give scores (n, 1), gives {tuple(scores.shape)} for n = 2")
     return images
 
 
 def describe(
     stage: str,
-    gan: GAN,
+    sources: Sequence[GAN],
+    family: bool,
     target: FewShot | Tensor,
     images: Tensor,
     preset: str,
     settings: Settings,
     device: torch.device,
 ) -> dict[str, Any]:
-    """Everything that the result depends on, JSON-ready: what run.json holds and a resumed run must repeat."""
+    """Everything that the result depends on, JSON-ready: what run.json holds and a resumed run must repeat.
+
+    "source" is a name, or for a family the list of them.
+    """
     request = target.request if isinstance(target, FewShot) else None
     return {
-        "stage": stage, "source": gan.name, "source_sha256": runs.weights_fingerprint(gan.generator, gan.critic),
+        "stage": stage, "source": [one.name for one in sources] if family else sources[0].name,
+        "source_sha256": runs.sources_fingerprint(sources),
         "target": target.name if isinstance(target, FewShot) else "tensor", "target_request": request,
         "target_sha256": runs.fingerprint(images), "images": len(images), "device": device.type, "preset": preset,
         **asdict(settings),

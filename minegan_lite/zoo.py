@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from minegan_lite.errors import UserError
+from minegan_lite.family import classes_of
 from minegan_lite.gan import GAN, StandardNormal
 from minegan_lite.networks import mnist
 from minegan_lite.runs import write_atomically
@@ -40,6 +42,22 @@ def load(name: str, folder: Path = WEIGHTS) -> GAN:
     entry = entries(folder)[name]
     parts = _read(name, entry, folder)
     return GAN(parts["generator"], parts["critic"], StandardNormal(entry["config"]["latent_dim"]), name)
+
+
+def load_all(names: Iterable[str], folder: Path = WEIGHTS) -> list[GAN]:
+    """The GANs of these names, in order, "mnist-cond-no-9:4" being the class 4 of a conditional one, shared among them.
+
+    Raises UserError as `load` does, and for a class that the GAN does not have.
+    """
+    loaded: dict[str, dict[str, GAN]] = {}
+    for name in names:
+        source, colon, _ = name.partition(":")
+        if source not in loaded:
+            gan = load(source, folder)
+            loaded[source] = {one.name: one for one in classes_of(gan)} if colon else {source: gan}
+        if name not in loaded[source]:
+            raise UserError(f"unknown GAN {name!r}: {source} gives {', '.join(loaded[source])}")
+    return [loaded[name.partition(":")[0]][name] for name in names]
 
 
 def load_classifier(folder: Path = WEIGHTS) -> mnist.DigitClassifier:
@@ -116,4 +134,7 @@ def _build(entry: dict[str, Any]) -> nn.Module:
     config = entry["config"]
     if entry["kind"] == "classifier":
         return mnist.DigitClassifier(**config)
+    if "classes" in config:
+        critic = mnist.ConditionalCritic(config["width"], len(config["classes"]))
+        return nn.ModuleDict({"generator": mnist.ConditionalGenerator(**config), "critic": critic})
     return nn.ModuleDict({"generator": mnist.Generator(**config), "critic": mnist.Critic(config["width"])})

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny import TinyCritic, everything, same, tiny_gan, tiny_target
 
-from minegan_lite import runs, training
+from minegan_lite import runs, stage, training
 from minegan_lite.data import FewShot
 from minegan_lite.errors import Diverged, UserError
 from minegan_lite.gan import GAN, StandardNormal
@@ -253,7 +253,7 @@ def test_an_exploding_critic_stops():
 
 def test_training_and_sampling_with_one_seed_share_no_draws():
     """Seeded alike, u would be the very numbers of the first layer, and its length behind it off by a tenth."""
-    miner = Miner((128, 128, 128), rng=training.stream("mine", 0))
+    miner = Miner((128, 128, 128), rng=stage.stream("mine", 0))
     u = torch.randn(128, 128, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert miner(u).std().item() == pytest.approx(1, abs=0.05)
@@ -277,7 +277,7 @@ def test_the_critic_learns_from_every_target_image_and_only_from_them():
     """A target of one repeated image, told by the order of draws: the metric sees only what sample() gives."""
     seen = []
     mine(tiny_gan(), tiny_target(), metric=lambda images: seen.append(tuple(images.shape)) or 0.5, **FAST)
-    assert seen == [(training.METRIC_SAMPLES, 1, 6, 6)] * 4
+    assert seen == [(stage.METRIC_SAMPLES, 1, 6, 6)] * 4
 
 
 def nan_image():

@@ -3,7 +3,11 @@
 Source: MineGAN supplement A ("the same framework [11]"), which is Gulrajani et al. 2017, whose MNIST
 networks these are; width 64 there, 32 in our zoo. The original ends in a sigmoid on [0, 1]; since
 2·sigmoid(x) − 1 = tanh(x/2), ours ends in tanh and lives on [−1, 1] like every image in this library.
+The conditional pair: the generator takes a one-hot row beside z (supplement A), the critic adds a projection on the
+label (Miyato & Koyama 2018), which mining leaves out, as the supplement does for BigGAN.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +35,24 @@ class Generator(nn.Module):
         return torch.tanh(self.up3(h))  # (n, 1, 28, 28)
 
 
+class ConditionalGenerator(Generator):
+    """Latent (n, latent_dim) and a one-hot row (n, embedding_dim) → images (n, 1, 28, 28) in [−1, 1].
+
+    classes: what its classes are called; embedding_dim is their number.
+    """
+
+    def __init__(self, width: int = 32, latent_dim: int = 128, classes: Sequence[str] = "0123456789"):
+        super().__init__(width, latent_dim + len(classes))
+        self.latent_dim, self.embedding_dim, self.classes = latent_dim, len(classes), tuple(classes)
+
+    def embed(self, labels: Tensor) -> Tensor:
+        """Class numbers (n,) → one-hot rows (n, embedding_dim)."""
+        return F.one_hot(labels, self.embedding_dim).float()
+
+    def forward(self, z: Tensor, embedding: Tensor) -> Tensor:
+        return super().forward(torch.cat([z, embedding], dim=1))
+
+
 class Critic(nn.Module):
     """Images (n, 1, 28, 28) → scores (n, 1), unbounded; no normalisation, as the gradient penalty asks."""
 
@@ -44,11 +66,14 @@ class Critic(nn.Module):
         self.down3 = nn.Conv2d(2 * width, 4 * width, 5, stride=2, padding=2)
         self.score = nn.Linear(4 * width * 4 * 4, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def last_hidden(self, x: Tensor) -> Tensor:
         h = F.leaky_relu(self.down1(x), 0.2)  # (n, w, 14, 14)
         h = F.leaky_relu(self.down2(h), 0.2)  # (n, 2w, 7, 7)
         h = F.leaky_relu(self.down3(h), 0.2)  # (n, 4w, 4, 4)
-        return self.score(h.flatten(1))  # (n, 1)
+        return h.flatten(1)  # (n, 64w)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.score(self.last_hidden(x))  # (n, 1)
 
     def input_gradient(self, x: Tensor) -> Tensor:
         """∇ₓD(x) (n, 1, 28, 28), written out, so that the gradient penalty needs no second derivative.
@@ -56,17 +81,44 @@ class Critic(nn.Module):
         Where a leaky ReLU does not flip, its slopes do not depend on the weights: ∇ₓD is the score's weights sent back
         through transposed convolutions and fixed masks, and one backward pass through those trains them.
         """
+        return self._sent_back(x, self.score.weight)
+
+    def _sent_back(self, x: Tensor, weight: Tensor) -> Tensor:
+        """∇ₓ of the features' product with weight (1 or n, 64w)."""
         h, slopes = x, []
         with torch.no_grad():
             for layer in (self.down1, self.down2, self.down3):
                 h = layer(h)
                 slopes.append(torch.where(h > 0, 1.0, 0.2).to(h.dtype))
                 h = F.leaky_relu(h, 0.2)
-        gradient = self.score.weight.unflatten(1, h.shape[1:]) * slopes[2]  # (n, 4w, 4, 4)
+        gradient = weight.unflatten(1, h.shape[1:]) * slopes[2]  # (n, 4w, 4, 4)
         gradient = F.conv_transpose2d(gradient, self.down3.weight, stride=2, padding=2) * slopes[1]  # (n, 2w, 7, 7)
         for weight, slope in ((self.down2.weight, slopes[0]), (self.down1.weight, 1)):
             gradient = F.conv_transpose2d(gradient, weight, stride=2, padding=2, output_padding=1) * slope
         return gradient
+
+
+class ConditionalCritic(Critic):
+    """Images and labels (n,) → scores (n, 1): the Critic's, and its features' product with the label's row.
+
+    Without labels it is a Critic: the second term is left out.
+    """
+
+    def __init__(self, width: int = 32, classes: int = 10):
+        super().__init__(width)
+        self.rows = nn.Embedding(classes, 4 * width * 4 * 4)
+        nn.init.zeros_(self.rows.weight)  # training starts from an unconditional critic
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        if labels is None:
+            return super().forward(x)
+        h = self.last_hidden(x)
+        return self.score(h) + (self.rows(labels) * h).sum(1, keepdim=True)  # (n, 1)
+
+    def input_gradient(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """∇ₓD(x) or ∇ₓD(x, labels), written out as the Critic's."""
+        rows = 0 if labels is None else self.rows(labels)
+        return self._sent_back(x, self.score.weight + rows)
 
 
 class DigitClassifier(nn.Module):

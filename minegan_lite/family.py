@@ -1,0 +1,149 @@
+"""Several sources at once: a conditional GAN as a family, supersamples, and the winner of each (Sec. 3.3)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from minegan_lite.errors import UserError
+from minegan_lite.gan import GAN
+from minegan_lite.selector import Selector
+
+OBJECTIVES = ("max", "mean")
+Score = Callable[[Tensor], Tensor]
+
+
+class OneClass(nn.Module):
+    """G(i, ·): a conditional generator held at class i, an unconditional generator over z (supplement A).
+
+    The generator itself is shared, not copied. Raises UserError for a class that it does not have.
+    """
+
+    embedding_dim = None
+
+    def __init__(self, generator: nn.Module, label: int):
+        super().__init__()
+        if not 0 <= label < generator.embedding_dim:
+            raise UserError(f"the generator has {generator.embedding_dim} classes, there is no class {label}")
+        self.generator, self.label = generator, label
+        self.latent_dim, self.image_shape = generator.latent_dim, generator.image_shape
+
+    def forward(self, z: Tensor) -> Tensor:
+        labels = torch.full((len(z),), self.label, device=z.device)
+        return self.generator(z, self.generator.embed(labels).to(z.dtype))
+
+
+def classes_of(gan: GAN) -> list[GAN]:
+    """The family {G(i, ·)} of a conditional GAN, one source for each class, named after it (supplement A).
+
+    They share one generator and one critic, whose label term is left out. Raises UserError for an unconditional GAN.
+    """
+    if gan.generator.embedding_dim is None:
+        raise UserError(f"{gan.name} is unconditional: it has no classes")
+    names = getattr(gan.generator, "classes", range(gan.generator.embedding_dim))
+    return [
+        GAN(OneClass(gan.generator, i), gan.critic, gan.prior, f"{gan.name}:{name}") for i, name in enumerate(names)
+    ]
+
+
+def sources_of(gan: GAN | Sequence[GAN]) -> list[GAN]:
+    """The unconditional sources of what mine() takes: one GAN, several, or conditional ones, class by class.
+
+    Raises UserError for none, for anything but GANs, and for sources that draw images of different shapes.
+    """
+    given = [gan] if isinstance(gan, GAN) else list(gan)
+    if not given:
+        raise UserError("no source to mine: give a GAN, or a list of at least one")
+    if strange := [one for one in given if not isinstance(one, GAN)]:
+        raise UserError(f"a source must be a GAN, got a {type(strange[0]).__name__}")
+    sources = []
+    for one in given:
+        sources += [one] if one.generator.embedding_dim is None else classes_of(one)
+    shapes = {one.name: tuple(one.generator.image_shape) for one in sources}
+    if len(set(shapes.values())) > 1:
+        other = next(name for name, shape in shapes.items() if shape != shapes[sources[0].name])
+        raise UserError(
+            f"the sources draw images of different shapes: {sources[0].name} {shapes[sources[0].name]}, {other} "
+            f"{shapes[other]}; mine them one by one, or resize inside the generator"
+        )
+    return sources
+
+
+def is_family(gan: GAN | Sequence[GAN]) -> bool:
+    """Whether mining this gives a MinedFamily: a list, also of one, or a conditional GAN."""
+    return not isinstance(gan, GAN) or gan.generator.embedding_dim is not None
+
+
+@dataclass
+class Member:
+    """One source while it is mined: its generator behind its own miner, its prior p(u) and its own stream of draws."""
+
+    generator: nn.Module
+    miner: nn.Module
+    prior: Callable[[int, torch.Generator], Tensor]
+    rng: torch.Generator
+
+    def draw(self, n: int, device: torch.device) -> Tensor:
+        return self.prior(n, self.rng).to(device)
+
+    def images(self, u: Tensor) -> Tensor:
+        return self.generator(self.miner(u)).float()
+
+
+@torch.no_grad()
+def compete(members: Sequence[Member], us: Sequence[Tensor], score: Score) -> tuple[Tensor, Tensor]:
+    """Who wins each of K supersamples, and the winning images: (K,) and (K, C, H, W), without a graph.
+
+    us: of each member, u (K, |u|). score: images → (K, 1). One member after the other, so that no more than two
+    members' images are held at a time. Of equal scores the earlier member's wins.
+    """
+    winner = best = images = None
+    for i, (member, u) in enumerate(zip(members, us, strict=True)):
+        candidates = member.images(u)  # (K, C, H, W)
+        scores = score(candidates).float().squeeze(1)  # (K,)
+        if i == 0:
+            winner, best, images = torch.zeros(len(u), dtype=torch.int64, device=u.device), scores, candidates
+            continue
+        better = scores > best
+        winner, best = torch.where(better, i, winner), torch.where(better, scores, best)
+        images = torch.where(better[:, None, None, None], candidates, images)
+    return winner, images
+
+
+def rerun(members: Sequence[Member], us: Sequence[Tensor], winner: Tensor) -> Tensor:
+    """The winners' images (K, C, H, W) once more, now with a graph: K images in all, whatever the number of members.
+
+    −E[max_i D(G_i(M_i(u^i)))] of Eq. 6 has the gradient of its winners alone; this is what makes it cost no more.
+    """
+    rows, parts = [], []
+    for i, (member, u) in enumerate(zip(members, us, strict=True)):
+        own = (winner == i).nonzero().squeeze(1)
+        if len(own):
+            rows.append(own)
+            parts.append(member.images(u[own]))
+    return torch.cat(parts)[torch.cat(rows).argsort()]
+
+
+@dataclass
+class Contest:
+    """The fakes of a minibatch: K images of the only member, or of K supersamples what the objective looks at.
+
+    objective: "max" (Eq. 5 and 6): the winner of each supersample. "mean" (supplement C's ablation): all of them, K·N
+    images, member by member.
+    """
+
+    members: list[Member]
+    selector: Selector
+    objective: str = "max"
+
+    def fakes(self, n: int, device: torch.device, score: Score) -> Tensor:
+        """Fakes of n supersamples, with a graph where gradients are enabled; the winners are counted."""
+        us = [member.draw(n, device) for member in self.members]
+        if len(self.members) == 1:
+            return self.members[0].images(us[0])
+        winner, images = compete(self.members, us, score)
+        self.selector.count(winner)
+        if self.objective == "mean":
+            return torch.cat([member.images(u) for member, u in zip(self.members, us, strict=True)])
+        return rerun(self.members, us, winner) if torch.is_grad_enabled() else images

@@ -1,0 +1,276 @@
+"""The loop that both stages share, from one source or several; training.py is its door."""
+
+import copy
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from minegan_lite import ema, objectives, runs
+from minegan_lite.errors import Diverged
+from minegan_lite.family import Contest, Member
+from minegan_lite.gan import GAN
+from minegan_lite.mined import MinedFamily, MinedGAN, frozen, input_prior
+from minegan_lite.miner import Miner
+from minegan_lite.selector import Selector
+from minegan_lite.settings import Settings
+
+Metric = Callable[[Tensor], float]
+Watch = Callable[[MinedGAN | MinedFamily], None]
+METRIC_SAMPLES, METRIC_SEED = 500, 0
+
+
+def stream(purpose: str, seed: int) -> torch.Generator:
+    """A generator for one purpose of a seed, so that equal seeds for training and sampling share no draws.
+
+    They would otherwise: the first latents sampled with seed 0 would be the numbers that the first layer of a miner
+    trained with seed 0 was made of, and come out of it stretched.
+    """
+    digest = hashlib.sha256(f"{purpose}:{seed}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def clone(module: nn.Module) -> nn.Module:
+    """A deep copy that shares nothing with `module`.
+
+    Hook-based spectral norm leaves its last weight behind as a graph's output, which deepcopy refuses: detached
+    first (the next forward makes it anew).
+    """
+    for part in module.modules():
+        for name, value in vars(part).items():
+            if isinstance(value, Tensor) and not value.is_leaf:
+                setattr(part, name, value.detach())
+    return copy.deepcopy(module)
+
+
+def streams(purpose: str, sources: Sequence[GAN], seed: int) -> list[torch.Generator]:
+    """The stream of a stage and one for each of its sources.
+
+    Those go by the sources' names, not by their places: the order in which sources are given must not matter.
+    """
+    own = stream(purpose, seed)
+    if len(sources) == 1:
+        return [own, own]
+    seen: Counter[str] = Counter()
+    rngs = [own]
+    for source in sources:
+        rngs.append(stream(f"{purpose} {source.name} {seen[source.name]}", seed))
+        seen[source.name] += 1
+    return rngs
+
+
+def new_miner(source: GAN, settings: Settings, rng: torch.Generator) -> Miner:
+    """The source's miner before its first step."""
+    latent = source.generator.latent_dim
+    hidden = (latent,) if settings.hidden is None else tuple(settings.hidden)
+    return Miner((settings.input_dim or latent, *hidden, latent), settings.activation, settings.init, rng)
+
+
+def starting_critic(sources: Sequence[GAN], settings: Settings) -> nn.Module:
+    """The critic of the source that critic_from names, or one like the first's with fresh weights."""
+    if settings.critic_from != "fresh":
+        return sources[settings.critic_from].critic
+    critic = clone(sources[0].critic)
+    with torch.random.fork_rng():
+        torch.manual_seed(stream("fresh critic", settings.seed).initial_seed())  # all that reset_parameters listens to
+        for part in critic.modules():
+            if hasattr(part, "reset_parameters"):
+                part.reset_parameters()
+    return critic
+
+
+class Stage:
+    """The loop that both stages share: critic_steps × Eq. 3, then Eq. 4, then the averages."""
+
+    def __init__(
+        self,
+        sources: Sequence[GAN],
+        miners: nn.ModuleList,
+        critic: nn.Module,
+        released: bool,
+        settings: Settings,
+        rngs: Sequence[torch.Generator],
+        device: torch.device,
+    ):
+        """rngs: the stage's own stream and one for each source; where there is one source they are the same."""
+        self.sources, self.released, self.settings, self.device = sources, released, settings, device
+        self.rng, *self.member_rngs = rngs
+        self.generators = nn.ModuleList(source.generator for source in sources).to(device)
+        self.miners = miners.to(device)
+        self.critic = clone(critic).train().requires_grad_(True)
+        self.critic.to(device, memory_format=torch.channels_last)  # a tenth faster on a CPU
+        self.averages = {"miners_average": ema.averaged(self.miners, settings.ema_decay)}
+        groups = [{"params": list(self.miners.parameters()), "lr": settings.miner_lr}]
+        if released:
+            self.generators.train().requires_grad_(True)
+            self.averages["generators_average"] = ema.averaged(self.generators, settings.ema_decay)
+            groups.append({"params": list(self.generators.parameters()), "lr": settings.generator_lr})
+        self.optimizer = torch.optim.Adam(groups, betas=settings.betas, fused=True)
+        self.critic_optimizer = torch.optim.Adam(
+            self.critic.parameters(), lr=settings.critic_lr, betas=settings.betas, fused=True
+        )
+        members = [
+            Member(source.generator, miner, input_prior(source, miner), rng)
+            for source, miner, rng in zip(sources, miners, self.member_rngs, strict=True)
+        ]
+        self.contest = Contest(members, Selector(len(sources)), settings.objective)
+        self.step, self.history = 0, []
+        # A 1-Lipschitz critic cannot tell two images further apart than they lie; ten times that is an explosion.
+        self.largest_gap = 10 * 2 * math.sqrt(math.prod(sources[0].generator.image_shape))
+
+    @classmethod
+    def one(cls, sources: Sequence[GAN], settings: Settings, device: torch.device) -> "Stage":
+        """Stage one: new miners, the generators as they are, a source's critic to start from."""
+        rngs = streams("mine", sources, settings.seed)
+        miners = nn.ModuleList(new_miner(source, settings, rng) for source, rng in zip(sources, rngs[1:], strict=True))
+        return cls(sources, miners, starting_critic(sources, settings), False, settings, rngs, device)
+
+    @classmethod
+    def two(
+        cls, sources: Sequence[GAN], miners: nn.ModuleList, critic: nn.Module, settings: Settings, device: torch.device
+    ) -> "Stage":
+        """Stage two: copies of miners and generators, all trained."""
+        generators = clone(nn.ModuleList(source.generator for source in sources))  # together: classes go on sharing
+        copies = [replace(source, generator=own) for source, own in zip(sources, generators, strict=True)]
+        return cls(copies, clone(miners), critic, True, settings, streams("finetune", sources, settings.seed), device)
+
+    def train(
+        self,
+        images: Tensor,
+        record: dict[str, Any],
+        out: str | Path | None,
+        progress: bool,
+        metric: Metric | None,
+        watch: Watch | None,
+    ) -> MinedGAN | MinedFamily:
+        """Runs the remaining steps, logging and saving on the way."""
+        folder = None if out is None else runs.RunFolder(out, record)
+        if folder is not None and (state := folder.load()) is not None:
+            self.restore(state)
+        images, settings = images.to(self.device), self.settings
+        bar = tqdm(
+            total=settings.steps, initial=self.step, desc=f"{record['stage']} {record['target']}", unit="step",
+            disable=not progress,
+        )  # fmt: skip
+        with bar, frozen() if self.released else frozen(*self.generators):
+            while self.step < settings.steps:
+                losses = self.one_step(images)
+                self._check(losses)
+                self.step += 1
+                last = self.step == settings.steps
+                if last or self.step % settings.log_every == 0:
+                    self._log(losses, metric, watch, record, bar)
+                if folder is not None and (last or self.step % settings.save_every == 0):
+                    self._check_weights()
+                    folder.save(self.state())
+                bar.update()
+        return self.result(record)
+
+    def one_step(self, images: Tensor) -> dict[str, float]:
+        """critic_steps updates of the critic (Eq. 3 and the penalty), one of the miner (Eq. 4), one of the averages."""
+        batch, settings = self.settings.batch, self.settings
+        self.critic.requires_grad_(True)
+        for _ in range(settings.critic_steps):
+            pick = torch.randint(len(images), (batch,), generator=self.rng)
+            real = images[pick.to(self.device)]  # (batch, C, H, W)
+            with self._autocast():
+                with torch.no_grad():
+                    fake = self._fakes()  # (batch, C, H, W)
+                scores = self.critic(torch.cat([fake, real])).float()  # (2·batch, 1)
+                fake_scores, real_scores = scores.split([len(fake), batch])
+                critic_loss = objectives.critic_loss(fake_scores, real_scores)
+                some = fake[:: len(fake) // batch]  # one for each real image
+                penalty = objectives.gradient_penalty(self.critic, real, some, self.rng)
+            self.critic_optimizer.zero_grad()
+            (critic_loss + settings.penalty * penalty).backward()
+            self.critic_optimizer.step()
+        # Eq. 4 needs the gradient to the images, not to the critic's weights
+        self.critic.requires_grad_(False)
+        with self._autocast():
+            miner_loss = objectives.generator_loss(self.critic(self._fakes()).float())
+        self.optimizer.zero_grad()
+        miner_loss.backward()
+        self.optimizer.step()
+        self.averages["miners_average"].update_parameters(self.miners)
+        if self.released:
+            self.averages["generators_average"].update_parameters(self.generators)
+        return {"critic_loss": critic_loss.item(), "miner_loss": miner_loss.item(), "penalty": penalty.item()}
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16")
+
+    def _fakes(self) -> Tensor:
+        return self.contest.fakes(self.settings.batch, self.device, self.critic)
+
+    def _check(self, losses: dict[str, float]) -> None:
+        if not all(map(math.isfinite, losses.values())):
+            raise Diverged(f"step {self.step + 1}: a loss is not finite ({losses}): lower the learning rates")
+        if abs(losses["critic_loss"]) > self.largest_gap:
+            raise Diverged(
+                f"step {self.step + 1}: the critic exploded, its loss is {losses['critic_loss']:.3g} where "
+                f"{self.largest_gap:.3g} is far beyond any Lipschitz one: lower critic_lr or raise penalty"
+            )
+
+    def _check_weights(self) -> None:
+        for name, part in (("miner", self.miners), ("critic", self.critic), ("generator", self.generators)):
+            if not all(weight.isfinite().all() for weight in part.parameters()):
+                raise Diverged(
+                    f"step {self.step}: the {name} has weights that are not finite: lower the learning rates"
+                )
+
+    def _log(
+        self, losses: dict[str, float], metric: Metric | None, watch: Watch | None, record: dict, bar: tqdm
+    ) -> None:
+        mined, value = self.result(record), None
+        if metric is not None:
+            value = float(metric(mined.sample(METRIC_SAMPLES, seed=METRIC_SEED)))
+        shown = {"critic": f"{losses['critic_loss']:.2f}", "miner": f"{losses['miner_loss']:.2f}"}
+        self.history.append({"step": self.step, **losses, "metric": value})
+        if isinstance(mined, MinedFamily):
+            p = self.contest.selector.probabilities.tolist()
+            self.history[-1]["probabilities"] = p
+            best = max(range(len(p)), key=p.__getitem__)
+            shown["most"] = f"{self.sources[best].name} {p[best]:.2f}"
+        bar.set_postfix(shown if value is None else {**shown, "metric": f"{value:.3f}"}, refresh=False)
+        if watch is not None:
+            watch(mined)
+
+    def parts(self) -> dict[str, Any]:
+        """What a checkpoint holds of networks, optimizers and counts, by name."""
+        parts = {
+            "miners": self.miners, "critic": self.critic, **self.averages, "selector": self.contest.selector,
+            "optimizer": self.optimizer, "critic_optimizer": self.critic_optimizer,
+        }  # fmt: skip
+        return parts | ({"generators": self.generators} if self.released else {})
+
+    def state(self) -> dict[str, Any]:
+        state = {name: part.state_dict() for name, part in self.parts().items()}
+        streams = [rng.get_state() for rng in (self.rng, *self.member_rngs)]
+        return {**state, "step": self.step, "rngs": streams, "history": self.history}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        for name, part in self.parts().items():
+            part.load_state_dict(state[name])
+        for rng, saved in zip((self.rng, *self.member_rngs), state["rngs"], strict=True):
+            rng.set_state(saved)
+        self.step, self.history = state["step"], state["history"]
+
+    def result(self, record: dict[str, Any]) -> MinedGAN | MinedFamily:
+        """What mine() and finetune() give, as it is at this step."""
+        miners = self.averages["miners_average"].module
+        generators = self.averages["generators_average"].module if self.released else self.generators
+        if isinstance(record["source"], str):
+            return MinedGAN(
+                self.sources[0], self.miners[0], self.critic, miners[0], generators[0], record, self.history
+            )
+        return MinedFamily(
+            list(self.sources), self.miners, self.critic, miners, generators, self.contest.selector, record,
+            self.history,
+        )  # fmt: skip
