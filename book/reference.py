@@ -74,10 +74,13 @@ def gan_row(entry: dict, card: str) -> list[str]:
     """Digits, what it draws of those it was not trained on, and the Fréchet distance with its floor."""
     told = measured(card)
     unseen = [digit for digit in range(10) if digit not in entry["digits"]]
-    but = f"all but {', '.join(map(str, unseen))}"
+    digits = "all" if not unseen else f"all but {unseen[0]}"
+    if len(unseen) > 1:
+        digits = ", ".join(map(str, entry["digits"]))
+    share = sum(float(told["share"][d].removesuffix("%")) for d in unseen)
     return [
-        but if unseen else "all",
-        ", ".join(told["share"][digit] for digit in unseen) or "–",
+        digits + (", by class" if "classes" in entry["config"] else ""),
+        f"{share:.1f}%" if unseen else "–",
         *map(unbroken, told["Fréchet distance"]),
     ]
 

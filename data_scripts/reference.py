@@ -12,9 +12,9 @@ def recorded(name: str) -> dict | None:
     return ledger.read(name)["numbers"] if name in ledger.read_all() else None
 
 
-def mnist_target(digit: int, images: int, seed: int) -> FewShot:
-    """few_shot from MNIST itself: no reference run is made on a stand-in."""
-    target = few_shot("mnist", digit=digit, n=images, seed=seed)
+def mnist_target(what: int | dict[int, float], images: int, seed: int) -> FewShot:
+    """few_shot of a digit, or a mix of digits, from MNIST itself: no reference run is made on a stand-in."""
+    target = few_shot("mnist", **{"mix" if isinstance(what, dict) else "digit": what}, n=images, seed=seed)
     if target.origin != "mnist":
         raise UserError("the reference runs need MNIST itself: set MINEGAN_DATA to its folder")
     return target

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from minegan_lite import data, zoo
+from minegan_lite import classes_of, data, zoo
 from minegan_lite.gan import GAN, StandardNormal
-from minegan_lite.metrics import classifier_error, evaluate
+from minegan_lite.metrics import classifier_error, digit_shares, evaluate
 from minegan_lite.mined import Unmined
 from minegan_lite.networks.mnist import DigitClassifier
 
@@ -22,11 +22,6 @@ def mnist(split: str) -> tuple[Tensor, Tensor]:
     return images, labels
 
 
-def shares(images: Tensor, classifier: DigitClassifier) -> list[float]:
-    """The share of images (n, 1, 28, 28) that the classifier takes for each of the ten digits."""
-    return [1 - classifier_error(classifier, images, digit) for digit in range(10)]
-
-
 def ship_gan(
     generator: nn.Module,
     critic: nn.Module,
@@ -35,19 +30,30 @@ def ship_gan(
     held_out: Tensor,
     classifier: DigitClassifier,
     folder: Path = zoo.WEIGHTS,
+    beside: Path | None = None,
 ) -> Path:
     """Rounds both networks to fp16, measures that against held_out (m, 1, 28, 28), writes weights, card and entry.
 
-    settings: as train_zoo.py keeps them in its checkpoints; digits: what the model was trained on.
+    settings: as train_zoo.py keeps them in its checkpoints; digits: what the model was trained on; folder, beside: as
+    zoo.pack takes them.
     """
     pair = nn.ModuleDict({"generator": generator, "critic": critic}).half().float().eval()
-    source = Unmined(GAN(generator, critic, StandardNormal(settings["latent_dim"]), settings["name"]))
-    seen = shares(source.sample(SAMPLES, seed=0), classifier)
+    gan = GAN(generator, critic, StandardNormal(settings["latent_dim"]), settings["name"])
+    source = Unmined(gan)
+    seen = digit_shares(classifier, source.sample(SAMPLES, seed=0))
     target = data.FewShot(held_out[:0], held_out, settings["name"], None, "mnist", 0)
     numbers = evaluate(source, target, n=10 * (len(held_out) // 2), classifier=classifier)
-    config = {"width": settings["width"], "latent_dim": settings["latent_dim"]}
-    card = gan_card(settings, digits, seen, numbers, sizes(pair))
-    return zoo.pack(settings["name"], pair, kind="gan", config=config, digits=digits, card=card, folder=folder)
+    config, own = {"width": settings["width"], "latent_dim": settings["latent_dim"]}, None
+    if generator.embedding_dim is not None:
+        config["classes"] = generator.classes
+        classes = (Unmined(one).sample(SAMPLES, seed=0) for one in classes_of(gan))
+        own = dict(
+            zip(digits, (digit_shares(classifier, x)[d] for x, d in zip(classes, digits, strict=True)), strict=True)
+        )
+    card = gan_card(settings, digits, seen, own, numbers, sizes(pair))
+    return zoo.pack(
+        settings["name"], pair, kind="gan", config=config, digits=digits, card=card, folder=folder, beside=beside
+    )
 
 
 def ship_classifier(net: DigitClassifier, command: str, settings: str, folder: Path = zoo.WEIGHTS) -> Path:
@@ -79,14 +85,22 @@ def table(header: str, values: list[float], digits: int = 1) -> str:
     return f"| digit | {' | '.join(map(str, range(10)))} |\n|{'---|' * 11}\n| {header} | {cells} |"
 
 
-def gan_card(settings: dict, digits: list[int], seen: list[float], numbers: dict, parameters: str) -> str:
+def gan_card(
+    settings: dict, digits: list[int], seen: list[float], own: dict[int, float] | None, numbers: dict, parameters: str
+) -> str:
+    """own: of a conditional GAN, by digit, the share of that class's samples that the classifier takes for it."""
     excluded = [d for d in range(10) if d not in digits]
-    never = f"never the excluded digit {excluded[0]}, in no step of either network" if excluded else "none excluded"
+    few = "digit " if len(excluded) == 1 else "digits "
+    never = f"never the excluded {few}{', '.join(map(str, excluded))}, in no step of either network"
+    never = never if excluded else "none excluded"
+    what, pair = "An unconditional GAN", "a generator"
+    if own is not None:
+        what, pair = "A conditional GAN", "a generator that takes the digit as a one-hot row beside the latent"
     frechet, coverage = numbers["frechet"], numbers["coverage"]
     s = settings
     return f"""# {s["name"]}
 
-**What it is.** An unconditional GAN for handwritten digits, 28×28 grey: a generator (exponential moving average of its
+**What it is.** {what} for handwritten digits, 28×28 grey: {pair} (exponential moving average of its
 weights, decay {s["ema_decay"]}) and the critic it was trained against (raw weights). A source to be mined.
 
 **Architecture.** The MNIST networks of the MineGAN supplement, which are those of the improved-WGAN paper
@@ -110,7 +124,7 @@ else; a small network, some of whose samples are no legible digit; its critic is
 **Measured** on the fp16 weights. What our digit classifier takes {SAMPLES:,} samples for (seed 0):
 
 {table("share", seen)}
-
+{"" if own is None else own_classes(own)}
 Against the held-out test digits that it should draw, mean ± standard deviation over {frechet["repeats"]} random
 halves of them, n = {frechet["n"]:,} samples against m = {frechet["m"]:,} images; the floor is one half against the
 other. Features: `{frechet["features"]}`.
@@ -119,6 +133,17 @@ other. Features: `{frechet["features"]}`.
 |---|---|---|
 | Fréchet distance | {spread(frechet, 2)} |
 | coverage (k = {coverage["k"]}) | {spread(coverage, 3)} |
+"""
+
+
+def own_classes(own: dict[int, float]) -> str:
+    """How well the classes of a conditional GAN are what they are called."""
+    return f"""
+Each class by itself: the share of {SAMPLES:,} samples of it (seed 0) that are taken for its digit.
+
+| class | {" | ".join(map(str, own))} |
+|{"---|" * (len(own) + 1)}
+| right | {" | ".join(f"{share:.1%}" for share in own.values())} |
 """
 
 

@@ -143,7 +143,11 @@ def train(args: argparse.Namespace, name: str) -> Path:
 
 
 def export(args: argparse.Namespace, name: str) -> Path:
-    """Measures a finished model and writes it, with its model card, into the folder args.export."""
+    """Measures a finished model and writes it, with its model card: what the offline default needs into the package.
+
+    That is the unconditional GANs of all digits or all but one; the weights of the others go into the repository's own
+    folder. A folder in args.export takes everything.
+    """
     path = args.out / f"{name}.pt"
     if not path.exists():
         raise SystemExit(f"{path} does not exist: train {name} first")
@@ -158,12 +162,15 @@ def export(args: argparse.Namespace, name: str) -> Path:
     critic.load_state_dict(saved["critic"])
     digits = digits_of(name)
     held_out = data.to_signed(images[torch.isin(labels, torch.tensor(digits))])
-    return ship_gan(average.module, critic, digits, settings, held_out, zoo.load_classifier(), args.export)
+    beside = zoo.BESIDE if args.export == zoo.WEIGHTS and re.search("cond|only", name) else None
+    return ship_gan(average.module, critic, digits, settings, held_out, zoo.load_classifier(), args.export, beside)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="+", metavar="NAME", help="mnist-all, mnist-no-0 … mnist-no-9")
+    parser.add_argument(
+        "names", nargs="+", metavar="NAME", help="mnist-all, mnist-no-9, mnist-only-06, mnist-cond-no-9, …"
+    )
     parser.add_argument("--steps", type=int, default=5_000, help="generator steps (default %(default)s)")
     parser.add_argument("--width", type=int, default=32, help="the supplement's DIM is 64 (default %(default)s)")
     parser.add_argument("--latent-dim", type=int, default=128, help="|z| (default %(default)s)")
@@ -183,7 +190,7 @@ def main() -> None:
         type=Path,
         const=zoo.WEIGHTS,
         metavar="FOLDER",
-        help="train nothing: measure the finished models of --out and write them into the package (or FOLDER)",
+        help="train nothing: measure the finished models of --out and write them into the zoo (or FOLDER)",
     )
     args = parser.parse_args()
     for name in args.names:

@@ -12,6 +12,7 @@ EXAMPLES = """
 examples:
   minegan-lite zoo                                   what can be mined
   minegan-lite mine --source mnist-no-9 --target mnist:9 --images 1000 --steps 600 --seed 0 --out runs/nine
+  minegan-lite mine --source mnist-only-06 mnist-only-17 --target mnist:0=0.3,7=0.7 --out runs/two
   minegan-lite sample runs/nine --n 64               a picture of 64 samples
   minegan-lite evaluate runs/nine                    error, Fréchet distance, coverage, copying, with floors
   minegan-lite finetune runs/nine --steps 300        stage two: releases the generator
@@ -20,10 +21,12 @@ examples:
 An interrupted mine or finetune goes on where it stopped when the same command is given again.
 """
 MINE = """
-Stage one of MineGAN: trains a small miner in front of a frozen generator until G(M(u)) resembles the target.
+Stage one of MineGAN: trains a small miner in front of a frozen generator until G(M(u)) resembles the target. Of
+several sources, or a conditional one, each gets its miner, and a selector learns how often each is sampled.
 
 targets:
   mnist:9            digit 9 of MNIST (from $MINEGAN_DATA, the cache, or downloaded; else the embedded digits)
+  mnist:0=0.3,7=0.7  several digits by their shares
   uci-digits:9       digit 9 of scikit-learn's embedded digits
   path/to/folder     a folder of images of the shape the generator draws (--resize converts others)
 
@@ -45,7 +48,9 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     mine = commands.add_parser("mine", help="stage one: train a miner", description=MINE, formatter_class=keep)
-    mine.add_argument("--source", required=True, metavar="NAME", help="a GAN of the zoo (minegan-lite zoo lists them)")
+    mine.add_argument(
+        "--source", required=True, nargs="+", metavar="NAME", help="GANs of the zoo (minegan-lite zoo lists them)"
+    )
     mine.add_argument("--target", required=True, help="mnist:DIGIT, uci-digits:DIGIT, or a folder of images")
     mine.add_argument("--images", type=int, metavar="N", help="target images (default 1000 digits, 4/5 of a folder)")
     mine.add_argument(
@@ -108,8 +113,9 @@ def do_mine(args: argparse.Namespace) -> None:
 
     options = {"steps": args.steps, "seed": args.seed, "save_every": args.save_every}
     training.resolve(args.preset, options)  # refuse before any data is loaded
-    gan = zoo.load(args.source)
-    target = read_target(args.target, args.images, args.seed, gan, args.resize)
+    gan = zoo.load(args.source[0]) if len(args.source) == 1 else zoo.load_all(args.source)
+    shape = tuple((gan if len(args.source) == 1 else gan[0]).generator.image_shape)
+    target = read_target(args.target, args.images, args.seed, shape, args.resize)
     mined = training.mine(gan, target, preset=args.preset, device=args.device, out=args.out, **options)
     summarise(mined, args.out)
 
@@ -176,18 +182,25 @@ def do_doctor(args: argparse.Namespace) -> None:
         print(f"{key:<14} {value}")
 
 
-def read_target(text: str, images: int | None, seed: int, gan, resize: bool):
+def read_target(text: str, images: int | None, seed: int, shape: tuple, resize: bool):
     """The few-shot target that --target, --images and --seed ask for. Raises UserError."""
     from minegan_lite.data import few_shot
 
     source, colon, digit = text.partition(":")
     if colon and source in ("mnist", "uci-digits"):
+        common = {"n": images, "seed": seed, "image_shape": shape}
+        if "=" in digit:
+            try:
+                mix = [(int(one), float(share)) for one, share in (part.split("=") for part in digit.split(","))]
+            except ValueError:
+                raise UserError(f"--target {text}: write shares as in {source}:0=0.3,7=0.7") from None
+            return few_shot(source, mix=mix, **common)
         if not digit.isdecimal():
             raise UserError(f"--target {text}: write a digit after the colon, as in {source}:9")
-        return few_shot(source, digit=int(digit), n=images, seed=seed, image_shape=tuple(gan.generator.image_shape))
+        return few_shot(source, digit=int(digit), **common)
     if not Path(text).is_dir():
         raise UserError(f"unknown target {text!r}: mnist:DIGIT, uci-digits:DIGIT, or a folder of images")
-    return few_shot(Path(text), n=images, seed=seed, image_shape=tuple(gan.generator.image_shape), resize=resize)
+    return few_shot(Path(text), n=images, seed=seed, image_shape=shape, resize=resize)
 
 
 def read_run(run: Path):
@@ -212,6 +225,9 @@ def summarise(mined, out: Path) -> None:
     last = mined.history[-1]
     error = "" if last["metric"] is None else f", classifier error {last['metric']:.1%} of 500 samples"
     print(f"{out}: {mined.settings['stage']} {mined.settings['target']}, {last['step']} steps{error}")
+    if probabilities := last.get("probabilities"):
+        named = zip(mined.probabilities, probabilities, strict=True)
+        print("selector: " + ", ".join(f"{name} {p:.3f}" for name, p in named))
     print(f"next: minegan-lite evaluate {out} · minegan-lite sample {out}")
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from minegan_lite.errors import UserError
+from minegan_lite.images import read_image, short, to_signed
 
 # The unpacked files, as they were published; torchvision knows only the checksums of the packed ones.
 MNIST_MD5 = {
@@ -32,7 +33,7 @@ class FewShot:
     """A few-shot target and the images that judge how well it was met.
 
     train: (n, C, H, W) float32 in [−1, 1]. held_out: (m, C, H, W), likewise, disjoint from train.
-    name: "mnist:9", "uci-digits:9" or the folder's name. digit: None for anything but digits.
+    name: "mnist:9", "mnist:0×0.3+7×0.7", "uci-digits:9" or the folder's name. digit: None for anything but digits.
     origin: where the images really came from, "mnist" | "uci-digits" | "folder" | "images".
     seed: which of the possible train images were drawn. request: the arguments of few_shot that give this target
     again, JSON-ready; None where the images came from memory.
@@ -47,15 +48,11 @@ class FewShot:
     request: dict[str, Any] | None = None
 
 
-def to_signed(images: Tensor) -> Tensor:
-    """uint8 images, 0…255 → float images in [−1, 1]."""
-    return images.float().div_(127.5).sub_(1)
-
-
 def few_shot(
     source: str | Path | Sequence | Tensor,
     *,
     digit: int | None = None,
+    mix: Mapping[int, float] | Sequence[tuple[int, float]] | None = None,
     n: int | None = None,
     seed: int = 0,
     image_shape: tuple[int, int, int] | None = None,
@@ -66,6 +63,8 @@ def few_shot(
     source "mnist" with a digit: train from MNIST's train split (n None: 1000), held out are all images of that digit
         in the test split. Where MNIST cannot be had, the embedded digits stand in and one line on stderr says so.
     source "uci-digits" with a digit: scikit-learn's embedded digits in MNIST's place, on purpose.
+    either with mix={0: 0.3, 7: 0.7} in the digit's place: several digits by these shares, in train up to rounding and
+        among as many held-out images as the shares allow.
     source a folder of images, or a list of paths, PIL images or tensors (C, H, W; uint8, or float in [−1, 1]):
         n of them (None: four fifths) are train, all others held out. image_shape (C, H, W) is what the generator
         draws; an image of another shape is refused, or with resize=True converted to grey or RGB, resized
@@ -81,10 +80,16 @@ def few_shot(
     if isinstance(source, str) and source in ("mnist", "uci-digits"):
         if image_shape not in (None, (1, 28, 28)):
             raise UserError(f"{source} has images of shape (1, 28, 28), the generator draws {tuple(image_shape)}")
-        target = _few_digits(source, digit, n, seed)
-        return replace(target, request={"source": source, "digit": digit, "n": n, "seed": seed})
-    if digit is not None:
-        raise UserError(f"a digit goes with the sources 'mnist' and 'uci-digits', not with {_short(source)}")
+        if mix is None:
+            target = _few_digits(source, digit, n, seed)
+            return replace(target, request={"source": source, "digit": digit, "n": n, "seed": seed})
+        if digit is not None:
+            raise UserError("give a digit or a mix of digits, not both")
+        shares = _shares(mix)
+        target = _mixed_digits(source, shares, n, seed)
+        return replace(target, request={"source": source, "mix": sorted(shares.items()), "n": n, "seed": seed})
+    if digit is not None or mix is not None:
+        raise UserError(f"digits go with the sources 'mnist' and 'uci-digits', not with {short(source)}")
     target = _few_images(source, n, seed, image_shape, resize)
     if target.origin != "folder":
         return target
@@ -108,7 +113,7 @@ def find_mnist(download: bool = False) -> Path | None:
     for root in filter(None, (os.environ.get("MINEGAN_DATA"), cache_folder())):
         if all((Path(root) / "MNIST" / "raw" / name).is_file() for name in MNIST_MD5):
             return Path(root)
-    return cache_folder() if download and not _offline() and not _download_mnist(cache_folder()) else None
+    return cache_folder() if download and not offline() and not _download_mnist(cache_folder()) else None
 
 
 def cache_folder() -> Path:
@@ -118,7 +123,8 @@ def cache_folder() -> Path:
     return Path(os.environ.get("MINEGAN_CACHE") or platformdirs.user_cache_dir("minegan-lite"))
 
 
-def _offline() -> bool:
+def offline() -> bool:
+    """Whether $MINEGAN_OFFLINE forbids downloads."""
     return os.environ.get("MINEGAN_OFFLINE", "0") not in ("", "0")
 
 
@@ -150,6 +156,44 @@ def _few_digits(source: str, digit: int | None, n: int | None, seed: int) -> Few
     return FewShot(to_signed(train), to_signed(held_out), f"{origin}:{digit}", digit, origin, seed)
 
 
+def _shares(mix: Any) -> dict[int, float]:
+    """Shares by digit, checked."""
+    try:
+        shares = {digit: float(share) for digit, share in (mix.items() if isinstance(mix, Mapping) else mix)}
+    except (TypeError, ValueError):
+        raise UserError(f"a mix gives shares by digit, as in mix={{0: 0.3, 7: 0.7}}, got {mix!r}") from None
+    if len(shares) < 2 or not all(isinstance(digit, int) and digit in range(10) for digit in shares):
+        raise UserError(f"a mix needs at least two digits from 0 to 9, got {list(shares)}")
+    if not all(share > 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-6:
+        raise UserError(f"the shares of a mix must be positive and of sum 1, got {shares}")
+    return shares
+
+
+def _mixed_digits(source: str, shares: dict[int, float], n: int | None, seed: int) -> FewShot:
+    """few_shot of several digits, each drawn as it would be alone, and shuffled together."""
+    asked = {digit: None if n is None else round(n * share) for digit, share in shares.items()}
+    parts = {digit: _few_digits(source, digit, count, seed) for digit, count in asked.items()}
+
+    def allowed(lengths: dict[int, int]) -> float:
+        return min(length / shares[digit] for digit, length in lengths.items())
+
+    n = min(n or 1000, allowed({digit: len(part.train) for digit, part in parts.items()}))
+    m = allowed({digit: len(part.held_out) for digit, part in parts.items()})
+    if min(round(n * share) for share in shares.values()) < 2:
+        raise UserError(f"{n:.0f} images at the shares {shares} leave a digit fewer than 2: ask for more")
+    rng = torch.Generator().manual_seed(seed)
+
+    def shuffled(images: list[Tensor]) -> Tensor:
+        together = torch.cat(images)
+        return together[torch.randperm(len(together), generator=rng)]
+
+    train = shuffled([part.train[: round(n * shares[digit])] for digit, part in parts.items()])
+    held_out = shuffled([part.held_out[: round(m * shares[digit])] for digit, part in parts.items()])
+    origin = next(iter(parts.values())).origin
+    name = f"{origin}:" + "+".join(f"{digit}×{share:g}" for digit, share in shares.items())
+    return FewShot(train, held_out, name, None, origin, seed)
+
+
 def _load_mnist(split: str) -> tuple[Tensor, Tensor, str, str]:
     """`load_mnist`, with the notice that is due instead of printing it."""
     if split not in ("train", "test"):
@@ -157,7 +201,7 @@ def _load_mnist(split: str) -> tuple[Tensor, Tensor, str, str]:
     root = find_mnist(download=True)
     if root:
         return *_read_mnist(root, split), "mnist", ""
-    why = "MINEGAN_OFFLINE forbids the download" if _offline() else f"no download: {_download_mnist(cache_folder())}"
+    why = "MINEGAN_OFFLINE forbids the download" if offline() else f"no download: {_download_mnist(cache_folder())}"
     notice = f"no MNIST in $MINEGAN_DATA or the cache ({why}): scikit-learn's embedded 8×8 digits stand in, enlarged"
     return *_uci_digits(split), "uci-digits", notice
 
@@ -237,7 +281,7 @@ def _few_images(source: Any, n: int | None, seed: int, image_shape: tuple | None
     elif isinstance(source, (Sequence, Tensor)):
         items, name, origin = list(source), "images", "images"
     else:
-        raise UserError(f"unknown source {_short(source)}: 'mnist', 'uci-digits', a folder or a list of images")
+        raise UserError(f"unknown source {short(source)}: 'mnist', 'uci-digits', a folder or a list of images")
     if image_shape is None or len(image_shape) != 3:
         raise UserError(f"images need image_shape=(C, H, W), the generator's, got {image_shape!r}")
     if len(items) < 4:
@@ -245,64 +289,6 @@ def _few_images(source: Any, n: int | None, seed: int, image_shape: tuple | None
     if n is not None and n > len(items) - 2:
         raise UserError(f"{name} holds {len(items)} images: at most {len(items) - 2} to mine with, {n} were asked for")
     n = n or min(4 * len(items) // 5, len(items) - 2)
-    images = torch.stack([_image(item, i, tuple(image_shape), resize) for i, item in enumerate(items)])
+    images = torch.stack([read_image(item, i, tuple(image_shape), resize) for i, item in enumerate(items)])
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     return FewShot(images[order[:n]], images[order[n:]], name, None, origin, seed)
-
-
-def _image(item: Any, index: int, image_shape: tuple[int, int, int], resize: bool) -> Tensor:
-    """One item of a folder or list as float32 (C, H, W) in [−1, 1]; `index` names what has no name of its own."""
-    label = str(item) if isinstance(item, (str, Path)) else f"image {index}"
-    x = _of_tensor(item, label) if isinstance(item, Tensor) else _of_picture(item, label, image_shape[0], resize)
-    if resize and x.dim() == 3 and x.shape[0] == image_shape[0]:
-        x = _crop(x, *image_shape[1:])
-    if tuple(x.shape) != image_shape:
-        raise UserError(
-            f"{label} has shape {tuple(x.shape)} (channels, height, width), the generator draws {image_shape}: "
-            "convert it, or ask for resizing (resize=True)"
-        )
-    return x
-
-
-def _of_tensor(x: Tensor, label: str) -> Tensor:
-    if x.dtype == torch.uint8:
-        return to_signed(x)
-    if not x.is_floating_point() or not (x.abs() <= 1).all():  # NaN fails the comparison as well
-        raise UserError(f"{label} must be uint8, or finite floats in [−1, 1]; it is {x.dtype} with other values")
-    return x.detach().cpu().float()
-
-
-def _of_picture(item: Any, label: str, channels: int, convert: bool) -> Tensor:
-    import numpy as np
-    from PIL import Image, ImageOps
-
-    if not isinstance(item, (str, Path, Image.Image)):
-        raise UserError(f"{label} is neither a path nor a PIL image nor a tensor but {_short(item)}")
-    try:
-        with Image.open(item) if isinstance(item, (str, Path)) else item.copy() as opened:
-            picture = ImageOps.exif_transpose(opened)  # decodes every pixel; a camera's turned pictures stand upright
-    except Exception as error:  # decoders meet broken files with many kinds of exception
-        raise UserError(f"{label} is no readable image ({type(error).__name__}): repair or remove it") from error
-    if picture.mode[0] in "IF":
-        raise UserError(f"{label} has more than 8 bits a channel (mode {picture.mode}): convert it to 8 first")
-    if convert:
-        picture = picture.convert("L" if channels == 1 else "RGB")
-    if picture.mode not in ("L", "RGB"):
-        raise UserError(f"{label} has mode {picture.mode}, not grey or RGB: convert it, or ask for it (resize=True)")
-    x = torch.from_numpy(np.array(picture))  # (H, W) or (H, W, 3)
-    return to_signed(x.unsqueeze(0) if x.dim() == 2 else x.permute(2, 0, 1))
-
-
-def _crop(x: Tensor, height: int, width: int) -> Tensor:
-    """(C, h, w) → (C, height, width): enlarged or shrunk until it just covers that, and cropped at the centre."""
-    scale = max(height / x.shape[1], width / x.shape[2])
-    size = max(height, round(x.shape[1] * scale)), max(width, round(x.shape[2] * scale))
-    x = F.interpolate(x.unsqueeze(0), size=size, mode="bilinear", antialias=True, align_corners=False).squeeze(0)
-    x = x.clamp(-1, 1)  # the filter's weights sum to one only up to rounding
-    top, left = (size[0] - height) // 2, (size[1] - width) // 2
-    return x[:, top : top + height, left : left + width]
-
-
-def _short(value: Any) -> str:
-    """What a value is, in a few words on one line."""
-    return repr(value) if isinstance(value, (str, int, float, Path)) else f"a {type(value).__name__}"

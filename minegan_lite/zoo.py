@@ -1,4 +1,8 @@
-"""The zoo: pretrained weights by name, each with its hash, licence and model card. What ships lies in weights/."""
+"""The zoo: pretrained weights by name, each with its hash, licence and model card.
+
+What the offline default needs lies in the package. The rest lies in the repository's own weights/, and where there is
+no checkout it is fetched from there, by version and hash, into the cache.
+"""
 
 import hashlib
 import json
@@ -9,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from minegan_lite import data
 from minegan_lite.errors import UserError
 from minegan_lite.family import classes_of
 from minegan_lite.gan import GAN, StandardNormal
@@ -16,12 +21,15 @@ from minegan_lite.networks import mnist
 from minegan_lite.runs import write_atomically
 
 WEIGHTS = Path(__file__).parent / "weights"
+BESIDE = Path(__file__).parents[1] / "weights"  # in a checkout
+REMOTE = "https://github.com/minegan-lite/minegan-lite/raw/v{version}/weights/"
 CLASSIFIER = "digit-classifier"
 
 
 def entries(folder: Path = WEIGHTS) -> dict[str, dict[str, Any]]:
     """All of the manifest, GANs and classifier: name → {file, sha256, bytes, licence, kind, architecture, config,
-    digits, card}; file and card are names in the folder, kind is "gan" or "classifier"."""
+    digits, card, packaged}; file and card are names in the folder (the file of what is not packaged: in the
+    repository's), kind is "gan" or "classifier"."""
     path = folder / "manifest.json"
     return json.loads(path.read_text("utf-8")) if path.exists() else {}
 
@@ -34,7 +42,8 @@ def names(folder: Path = WEIGHTS) -> list[str]:
 def load(name: str, folder: Path = WEIGHTS) -> GAN:
     """The GAN of this name: generator (EMA weights) and critic, float32 on the CPU, in eval mode.
 
-    Raises UserError for an unknown name, and for a file that is missing or not the one the manifest describes.
+    What the package does not hold is fetched once, with a progress bar. Raises UserError for an unknown name, for a
+    file that is missing or not the one the manifest describes, and where fetching fails or MINEGAN_OFFLINE forbids it.
     """
     if name not in names(folder):
         known = ", ".join(names(folder)) or "nothing yet"
@@ -68,9 +77,12 @@ def load_classifier(folder: Path = WEIGHTS) -> mnist.DigitClassifier:
 
 
 def verify(folder: Path = WEIGHTS) -> list[tuple[str, bool, str]]:
-    """(name, whether its file is whole and loads, a message) for each entry of the manifest."""
+    """(name, whether its file is whole and loads, a message) for each entry of the manifest; nothing is fetched."""
     report = []
     for name, entry in sorted(entries(folder).items()):
+        if _here(entry, folder) is None:
+            report.append((name, True, f"{entry['bytes'] / 1e6:.2f} MB, not here: fetched when it is first loaded"))
+            continue
         try:
             _read(name, entry, folder)
             report.append((name, True, f"{entry['bytes'] / 1e6:.2f} MB, sha256 {entry['sha256'][:12]}…"))
@@ -80,10 +92,19 @@ def verify(folder: Path = WEIGHTS) -> list[tuple[str, bool, str]]:
 
 
 def pack(
-    name: str, network: nn.Module, *, kind: str, config: dict, digits: list[int], card: str, folder: Path = WEIGHTS
+    name: str,
+    network: nn.Module,
+    *,
+    kind: str,
+    config: dict,
+    digits: list[int],
+    card: str,
+    folder: Path = WEIGHTS,
+    beside: Path | None = None,
 ) -> Path:
     """Writes a network as fp16 safetensors with its model card and manifest entry, and returns the weights' path.
 
+    folder: that of manifest and card, and of the weights unless beside says where else those go.
     network: for a GAN nn.ModuleDict(generator=…, critic=…), for a classifier itself; config: its constructors'
     arguments; digits: those it was trained on. Raises UserError where fp16 cannot hold the numbers.
     """
@@ -96,24 +117,25 @@ def pack(
     entry = {
         "file": f"{name}.safetensors", "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content),
         "licence": "MIT", "kind": kind, "architecture": "mnist", "config": config, "digits": digits,
-        "card": f"{name}.md",
+        "card": f"{name}.md", "packaged": beside is None,
     }  # fmt: skip
+    weights = (beside or folder) / entry["file"]
     manifest = json.dumps(dict(sorted((entries(folder) | {name: entry}).items())), indent=2) + "\n"
-    folder.mkdir(parents=True, exist_ok=True)
-    for file, written in (
-        (entry["file"], content),
-        (entry["card"], card.encode()),
-        ("manifest.json", manifest.encode()),
+    for path, written in (
+        (weights, content),
+        (folder / entry["card"], card.encode()),
+        (folder / "manifest.json", manifest.encode()),
     ):
-        write_atomically(folder / file, written)
-    return folder / entry["file"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, written)
+    return weights
 
 
 def _read(name: str, entry: dict[str, Any], folder: Path) -> nn.Module:
     """The entry's network with its weights. Not a byte of the file is parsed before its hash is right."""
     import safetensors.torch
 
-    path = folder / entry["file"]
+    path = _here(entry, folder) or _fetched(name, entry)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -128,6 +150,37 @@ def _read(name: str, entry: dict[str, Any], folder: Path) -> nn.Module:
     network = _build(entry)
     network.load_state_dict({key: x.float() if x.dtype == torch.float16 else x for key, x in tensors.items()})
     return network.eval()
+
+
+def _here(entry: dict[str, Any], folder: Path) -> Path | None:
+    """Where the weights of an entry lie on this machine, None for those that are still to be fetched."""
+    if entry["packaged"]:
+        return folder / entry["file"]
+    paths = (BESIDE / entry["file"], data.cache_folder() / "weights" / entry["file"])
+    return next((path for path in paths if path.exists()), None)
+
+
+def _fetched(name: str, entry: dict[str, Any]) -> Path:
+    """The weights of an entry, from the repository into the cache. Raises UserError where they cannot be had."""
+    cache = data.cache_folder() / "weights"
+    if data.offline():
+        raise UserError(f"{name} is not part of the package, and MINEGAN_OFFLINE forbids to fetch it")
+    import pooch
+    import requests
+
+    from minegan_lite import __version__
+
+    pooch.get_logger().setLevel("WARNING")
+    downloader = pooch.HTTPDownloader(progressbar=True, timeout=(3, 10))  # seconds: to connect, between two chunks
+    url = REMOTE.format(version=__version__) + entry["file"]
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        return Path(pooch.retrieve(url, f"sha256:{entry['sha256']}", entry["file"], cache, downloader=downloader))
+    except (requests.RequestException, OSError, ValueError) as error:  # ValueError: pooch met another hash
+        raise UserError(
+            f"the weights of {name} cannot be fetched ({type(error).__name__}): put {url} into {cache}, "
+            "or use a checkout of the repository"
+        ) from None
 
 
 def _build(entry: dict[str, Any]) -> nn.Module:

@@ -59,6 +59,22 @@ def test_evaluate_prints_a_table_and_raw_weights_differ(nine, capsys):
     assert "raw weights" in told[1]
 
 
+def test_several_sources_and_a_mix_of_digits(tmp_path, capsys):
+    run = str(tmp_path / "two")
+    command = [
+        "mine", "--source", "mnist-no-9", "mnist-no-0", "--target", "uci-digits:0=0.3,7=0.7", "--images", "60",
+        "--steps", "3", "--device", "cpu", "--out", run,
+    ]  # fmt: skip
+    assert cli.main(command) == 0
+    told = capsys.readouterr().out
+    assert "selector: mnist-no-9 0." in told
+    assert ", mnist-no-0 0." in told
+    assert cli.main(["evaluate", run, "--n", "200"]) == 0
+    assert "uci-digits:0×0.3+7×0.7" in capsys.readouterr().out
+    assert cli.main(["sample", run, "--n", "9"]) == 0
+    assert cli.main(["finetune", run, "--steps", "2", "--device", "cpu"]) == 0
+
+
 def test_sample_writes_a_picture(nine, capsys, tmp_path):
     assert cli.main(["sample", str(nine), "--n", "10", "--seed", "3", "--out", str(tmp_path / "grid.png")]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "grid.png")

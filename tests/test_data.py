@@ -2,13 +2,12 @@
 
 import gzip
 import hashlib
-import http.server
+import json
 import os
 import socket
 import struct
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -122,11 +121,78 @@ def test_a_damaged_file_is_refused(without_mnist, monkeypatch, tmp_path, name):
         data.few_shot("mnist", digit=1, n=2)
 
 
+# --- several digits by their shares ----------------------------------------------------------------------------
+
+
+@needs_mnist
+@pytest.mark.parametrize("shares", [{0: 0.3, 7: 0.7}, {7: 0.5, 0: 0.5}, {1: 0.2, 2: 0.3, 3: 0.5}])
+def test_a_mix_has_its_shares_in_both_parts(shares):
+    target = data.few_shot("mnist", mix=shares, n=1000, seed=2)
+    train, labels, _ = data.load_mnist("train")
+    test, test_labels, _ = data.load_mnist("test")
+    assert len(target.train) == 1000
+    assert target.digit is None
+    assert target.name == "mnist:" + "+".join(f"{digit}×{share:g}" for digit, share in shares.items())
+    for images, pool, pool_labels in ((target.train, train, labels), (target.held_out, test, test_labels)):
+        drawn = rows(images)
+        counts = {d: len(drawn & rows(data.to_signed(pool[pool_labels == d]))) for d in shares}
+        assert sum(counts.values()) == len(images)
+        for digit, share in shares.items():
+            assert counts[digit] == pytest.approx(share * len(images), abs=1)
+    most = min((test_labels == digit).sum().item() / share for digit, share in shares.items())
+    assert len(target.held_out) == pytest.approx(most, abs=2)  # as many as the shares allow
+    middle = target.train[:100]
+    assert all(rows(middle) & rows(data.to_signed(train[labels == digit])) for digit in shares)  # shuffled
+
+
+def test_a_mix_keeps_its_shares_where_the_embedded_digits_stand_in(without_mnist):
+    target = data.few_shot("mnist", mix={0: 0.3, 7: 0.7}, n=1000)
+    images, labels, _ = data.load_mnist("train")
+    zeros = len(rows(target.train) & rows(data.to_signed(images[labels == 0])))
+    assert len(target.train) < 200
+    assert zeros / len(target.train) == pytest.approx(0.3, abs=0.01)
+    assert data.few_shot(**target.request).train.equal(target.train)
+
+
+def test_a_mix_is_drawn_by_its_seed_and_repeated_by_its_request():
+    target = data.few_shot("uci-digits", mix=[[0, 0.5], [7, 0.5]], n=60, seed=1)
+    again = data.few_shot(**json.loads(json.dumps(target.request)))
+    assert torch.equal(target.train, again.train)
+    assert torch.equal(target.held_out, again.held_out)
+    assert not torch.equal(target.train, data.few_shot("uci-digits", mix={0: 0.5, 7: 0.5}, n=60, seed=2).train)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ({"mix": {0: 1.0}}, "at least two digits"),
+        ({"mix": {0: 0.5, 10: 0.5}}, "from 0 to 9"),
+        ({"mix": {0: 0.5, 1: 0.6}}, "sum 1"),
+        ({"mix": {0: -0.5, 1: 1.5}}, "positive"),
+        ({"mix": {0: float("nan"), 1: 1.0}}, "positive"),
+        ({"mix": "0.3:0.7"}, "shares by digit"),
+        ({"mix": 3}, "shares by digit"),
+        ({"mix": {0: 0.5, 1: 0.5}, "digit": 3}, "not both"),
+        ({"mix": {0: 0.01, 1: 0.99}, "n": 50}, "fewer than 2"),
+        ({"mix": {0: 0.5, 1: 0.5}, "n": 10_000}, "were asked for"),
+    ],
+)
+def test_a_senseless_mix_is_refused(arguments, word):
+    with pytest.raises(UserError, match=word) as caught:
+        data.few_shot("uci-digits", **arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mix_goes_with_digits_only(tmp_path):
+    with pytest.raises(UserError, match="digits go with"):
+        data.few_shot(tmp_path, mix={0: 0.5, 1: 0.5}, image_shape=(1, 4, 4))
+
+
 # --- the download, from a server of our own ---------------------------------------------------------------------
 
 
 @pytest.fixture
-def mirror(without_mnist, monkeypatch, tmp_path):
+def mirror(without_mnist, monkeypatch, tmp_path, serve):
     """A folder that a local server offers as torchvision's only mirror, with four packed files in it."""
     offered = tmp_path / "offered"
     offered.mkdir()
@@ -136,23 +202,10 @@ def mirror(without_mnist, monkeypatch, tmp_path):
         (offered / f"{name}.gz").write_bytes(packed)
         resources.append((f"{name}.gz", hashlib.md5(packed).hexdigest()))
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *args):
-            super().__init__(*args, directory=str(offered))
-
-        def log_message(self, *args):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = serve(offered)
     monkeypatch.setattr(torchvision.datasets.MNIST, "resources", resources)
-    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
-    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("MINEGAN_OFFLINE", "0")
-    yield offered
-    server.shutdown()
-    server.server_close()
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [address])
+    return offered
 
 
 def cached_files(tmp_path: Path) -> list[str]:
@@ -289,7 +342,7 @@ def test_a_digit_is_needed(without_mnist, digit):
     [
         ({"source": "mnits"}, "'mnits' is no folder"),
         ({"source": 9}, "unknown source 9"),
-        ({"source": "mnits", "digit": 9}, "a digit goes with"),
+        ({"source": "mnits", "digit": 9}, "digits go with"),
         ({"source": "uci-digits", "digit": 9, "image_shape": (3, 64, 64)}, r"draws \(3, 64, 64\)"),
         ({"source": "uci-digits", "digit": 9, "seed": "today"}, "seed must be a whole number"),
     ],

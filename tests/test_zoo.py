@@ -17,7 +17,7 @@ from torch import nn
 import minegan_lite
 from minegan_lite import data, zoo
 from minegan_lite.errors import UserError
-from minegan_lite.networks.mnist import Critic, DigitClassifier, Generator
+from minegan_lite.networks.mnist import ConditionalCritic, ConditionalGenerator, Critic, DigitClassifier, Generator
 
 PACKAGE = Path(minegan_lite.__file__).parent
 SHIPPED = zoo.names()
@@ -185,6 +185,75 @@ def test_no_bare_unpickling_in_the_library():
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
                 assert path.name != "zoo.py", "weights are safetensors"
                 assert any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords), path
+
+
+# --- what the package does not hold ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def apart(tmp_path, monkeypatch, serve):
+    """A zoo whose one GAN lies on a server, as an installed package finds it: the server's folder."""
+    offered = tmp_path / "v9" / "weights"
+    zoo.pack(
+        "far", tiny_pair(), kind="gan", config=CONFIG, digits=[0], card="# far\n", folder=tmp_path / "package",
+        beside=offered,
+    )  # fmt: skip
+    monkeypatch.setattr(zoo, "BESIDE", tmp_path / "no checkout")
+    monkeypatch.setattr(zoo, "REMOTE", serve(tmp_path) + "v{version}/weights/")
+    monkeypatch.setattr(minegan_lite, "__version__", "9")
+    monkeypatch.setenv("MINEGAN_CACHE", str(tmp_path / "cache"))
+    return offered
+
+
+def test_weights_beside_the_package_are_fetched_once_by_version_and_hash(apart, tmp_path):
+    package = tmp_path / "package"
+    assert not (package / "far.safetensors").exists()
+    assert [ok for _, ok, _ in zoo.verify(package)] == [True]
+    assert "not here" in zoo.verify(package)[0][2]
+    first = zoo.load("far", package)
+    assert torch.equal(first.critic.score.weight, tiny_pair()["critic"].score.weight.half().float())
+    (apart / "far.safetensors").unlink()  # from the cache now
+    assert torch.equal(zoo.load("far", package).critic.score.weight, first.critic.score.weight)
+    assert "not here" not in zoo.verify(package)[0][2]
+
+
+def test_a_checkouts_own_weights_come_first(apart, tmp_path, monkeypatch):
+    monkeypatch.setattr(zoo, "BESIDE", apart)
+    zoo.load("far", tmp_path / "package")
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("harm", ["other bytes", "truncated", "missing"])
+def test_a_half_or_foreign_download_never_looks_complete(apart, tmp_path, harm):
+    content = (apart / "far.safetensors").read_bytes()
+    (apart / "far.safetensors").unlink()
+    if harm != "missing":
+        (apart / "far.safetensors").write_bytes(content[:99] if harm == "truncated" else b"<html>hello</html>")
+    with pytest.raises(UserError, match=r"weights of far cannot be fetched .*v9/weights/far.safetensors") as caught:
+        zoo.load("far", tmp_path / "package")
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
+    (apart / "far.safetensors").write_bytes(content)
+    zoo.load("far", tmp_path / "package")
+
+
+def test_offline_never_fetches(apart, tmp_path, monkeypatch):
+    monkeypatch.setenv("MINEGAN_OFFLINE", "1")
+    with pytest.raises(UserError, match="MINEGAN_OFFLINE forbids"):
+        zoo.load("far", tmp_path / "package")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_packed_conditional_gan_comes_back_with_its_classes(tmp_path):
+    config = {"width": 2, "latent_dim": 5, "classes": ["3", "8"]}
+    pair = nn.ModuleDict({"generator": ConditionalGenerator(**config), "critic": ConditionalCritic(2, 2)})
+    zoo.pack("cond", pair, kind="gan", config=config, digits=[3, 8], card="# cond\n", folder=tmp_path)
+    gan = zoo.load("cond", tmp_path)
+    z, rows = torch.randn(2, 5), gan.generator.embed(torch.tensor([1, 0]))
+    assert rows.tolist() == [[0, 1], [1, 0]]
+    with torch.no_grad():
+        torch.testing.assert_close(gan.generator(z, rows), pair["generator"](z, rows), atol=1e-2, rtol=1e-2)
+    assert [one.name for one in minegan_lite.classes_of(gan)] == ["cond:3", "cond:8"]
 
 
 # --- the export of the training scripts -------------------------------------------------------------------------

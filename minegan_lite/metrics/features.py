@@ -54,6 +54,15 @@ def classifier_error(classifier: DigitClassifier, images: Tensor, digit: int) ->
     return (verdicts != digit).double().mean().item()
 
 
+def digit_shares(classifier: DigitClassifier, images: Tensor) -> list[float]:
+    """The share of images (n, 1, 28, 28) that the classifier takes for each digit: ten numbers of sum 1.
+
+    Raises UserError as `digit_features` does.
+    """
+    verdicts = _in_batches(classifier, images, classifier, batch=500).argmax(dim=1)
+    return (verdicts.bincount(minlength=10).double() / len(images)).tolist()
+
+
 def signature(classifier: DigitClassifier) -> str:
     """The name of the features: "digit-classifier/<feature_dim>/<12 hex digits of the weights' sha256>".
 

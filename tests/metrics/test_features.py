@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from minegan_lite.errors import UserError
-from minegan_lite.metrics.features import classifier_error, digit_features, signature
+from minegan_lite.metrics.features import classifier_error, digit_features, digit_shares, signature
 from minegan_lite.networks.mnist import DigitClassifier
 
 
@@ -92,3 +92,9 @@ def test_images_that_cannot_be_judged_are_one_clear_line(classifier, bad, says):
             call()
         assert says in str(error.value)
         assert "\n" not in str(error.value)
+
+
+def test_shares_are_the_counts_of_the_verdicts(classifier, images):
+    shares = digit_shares(classifier, images)
+    assert sum(shares) == pytest.approx(1)
+    assert shares == pytest.approx([1 - classifier_error(classifier, images, d) for d in range(10)])
