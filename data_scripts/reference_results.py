@@ -86,7 +86,10 @@ def reference(what: Experiment, seed: int, steps: int, precision: str, device: s
     mined = mine(source, target, out=out / name, progress=False, **common, **what.options)
     numbers = evaluate(mined, target, n=SAMPLES, seed=seed)
     numbers["digit_shares"] = digit_shares(zoo.load_classifier(), mined.sample(SAMPLES, seed=seed))
-    if isinstance(mined, MinedFamily):
+    numbers["error_while_mining"] = [[entry["step"], entry["metric"]] for entry in mined.history]
+    if not isinstance(mined, MinedFamily):
+        numbers["latent_length"] = mined.latents(SAMPLES, seed=seed)[1].norm(dim=1).mean().item()
+    else:
         numbers["probabilities"] = mined.probabilities
         numbers["trace"] = mined.selector.trace()[:: max(1, len(mined.selector) // 60)].tolist()
         wins = mined.selector.wins()[-200:].double()

@@ -117,6 +117,20 @@ def read_all() -> dict[str, dict[str, Any]]:
     return {name: _read(files[name]) for name in sorted(files)}
 
 
+def series(name: str) -> list[dict[str, Any]]:
+    """The results name-seed0, name-seed1, … that are there, by seed; none while all of them are pending.
+
+    Raises UserError as `read` does for a damaged one.
+    """
+    _check_name(name)
+    found = {}
+    for folder in reversed(_folders()):
+        for path in folder.glob(f"{name}-seed*.json"):
+            if (seed := path.stem.removeprefix(f"{name}-seed")).isdecimal():
+                found[int(seed)] = path
+    return [_read(found[seed]) for seed in sorted(found)]
+
+
 def over_seeds(results: Iterable[dict[str, Any]], *keys: str) -> dict[str, Any]:
     """mean, sd (n − 1; None for one), min and max of numbers[keys[0]][keys[1]]… over results of one seed each.
 

@@ -32,5 +32,5 @@ TABLE_1_FOUR = {
 # Supplement C, Table 3: estimated p of cars at a true share of 0.3, by the objective of Eq. 5 and 6.
 TABLE_3_CARS = {"max": 0.34, "mean": 0.51}
 
-# Supplement F: FID of the target set Tower with the critic of Church or of Kitchen to start from; of Bedroom likewise.
+# Supplement F: FID by target: with the critic of one source to start from, and with that of another.
 SUPPLEMENT_F_CRITIC = {"tower": (62.4, 61.7), "bedroom": (54.7, 54.3)}

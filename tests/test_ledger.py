@@ -273,6 +273,15 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path, monkeypatch
     assert "cannot write" in one_line(error)
 
 
+def test_a_series_is_the_seeds_of_one_name_and_nothing_else(own):
+    assert ledger.series("run") == []
+    for name in ("run-seed2", "run-seed10", "run-seed0", "run-longer-seed1", "other-seed3", "run-seedling", "run"):
+        put(name)
+    assert [result["name"] for result in ledger.series("run")] == ["run-seed0", "run-seed2", "run-seed10"]
+    with pytest.raises(UserError, match="name"):
+        ledger.series("../run")
+
+
 def test_over_seeds_is_counted_by_hand(own):
     for seed, value in enumerate([0.1, 0.2, 0.6]):
         put(f"nine-{seed}", numbers={"classifier_error": {"value": value}}, seeds=seed)
