@@ -1,16 +1,5 @@
-// Draws the traits of Picture (latent_shift.py) and asks no server for anything.
-const SVG = "http://www.w3.org/2000/svg";
+// Draws the traits of Picture (latent_shift.py), with the help of live.js, and asks no server for anything.
 const WIDTH = 400, HEIGHT = 300, MARGIN = 24; // of the plane, in the SVG's own units
-const REST = 500; // ms without a change after which a drag has come to rest
-
-function add(parent, name, attributes = {}, text = "") {
-  const node = parent.namespaceURI === SVG || name === "svg"
-    ? document.createElementNS(SVG, name) : document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  node.textContent = text;
-  parent.appendChild(node);
-  return node;
-}
 
 // One scale for both directions: lengths and angles in the picture are those in the plane.
 function scaled([left, bottom, right, top]) {
@@ -48,8 +37,7 @@ function render({ model, el }) {
   add(key, "tspan", { class: "latent-shift-z" }, "▶");
   const numbers = add(root, "div", { class: "latent-shift-lines", "aria-live": "polite" });
 
-  const show = () => {
-    const shown = model.get("shown");
+  return follow(model, (shown) => {
     pairs.forEach(([image, caption], i) => {
       image.src = shown.images[i];
       caption.textContent = shown.captions[i];
@@ -61,19 +49,7 @@ function render({ model, el }) {
     drawArrow(current, place(shown.current), 13);
     numbers.replaceChildren();
     for (const line of shown.lines) add(numbers, "p", {}, line);
-  };
-  let timer;
-  const changed = () => {
-    show();
-    clearTimeout(timer);
-    timer = setTimeout(() => model.send({ rest: true }), REST); // Python then renews the stored picture
-  };
-  show();
-  model.on("change:shown", changed);
-  return () => {
-    clearTimeout(timer);
-    model.off("change:shown", changed);
-  };
+  });
 }
 
 export default { render };

@@ -1,24 +1,19 @@
 """The latent shift under one's hands: u moves along the miner's main directions, and M(u), G(u), G(M(u)) follow."""
 
-import base64
-import io
 import textwrap
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import torch
 import traitlets
-from IPython.display import display, update_display
-from ipywidgets import BoundedIntText, Button, FloatSlider, VBox
-from PIL import Image
+from ipywidgets import Button, FloatSlider
 from torch import Tensor
 
-from minegan_lite import plots, zoo
+from minegan_lite import zoo
 from minegan_lite.errors import UserError
 from minegan_lite.latents import main_directions, mean_jacobian, principal_plane
 from minegan_lite.mined import MinedGAN, draw, input_prior
+from minegan_lite.widgets import live
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,25 +22,22 @@ ReadOut = Callable[[Tensor], list[str]]
 DRAWS = 2000  # of the prior: for the mean Jacobian, the plane and its extent
 ARROWS = 40  # of them drawn
 REACH = 3.0  # the sliders' ends, in standard deviations of N(0, I)
-SEEDS = 9999
-WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
-class Picture(anywidget.AnyWidget):
-    """What latent_shift.js draws: Python writes the traits, the browser only reads them.
+class Picture(live.Drawn):
+    """What latent_shift.js draws.
 
     arrows: [x, y, x', y'] from u to M(u) in the plane, one for each fixed draw; they never change.
     shown: what the controls change, in one piece: `images` (two data URLs, G(u) and G(M(u))), `captions` (two),
         `current` (one more arrow), `bounds` [x, y, x', y'] of the plane, `lines` of numbers.
     """
 
-    _esm = Path(__file__).with_suffix(".js")
-    _css = Path(__file__).with_suffix(".css")
+    _esm = live.front_end("latent_shift.js")
+    _css = live.front_end("latent_shift.css")
     arrows = traitlets.List().tag(sync=True)
-    shown = traitlets.Dict().tag(sync=True)
 
 
-class LatentShift(VBox):
+class LatentShift(live.Live):
     """G(u) beside G(M(u)), and u → M(u) as arrows, while sliders push u along the miner's main directions.
 
     The sliders are the leading right-singular vectors of the miner's mean Jacobian (see latents.main_directions), each
@@ -78,8 +70,7 @@ class LatentShift(VBox):
         ema: bool | None = None,
         read_out: ReadOut | None = None,
     ):
-        if not 0 <= seed <= SEEDS:
-            raise UserError(f"the seed must lie between 0 and {SEEDS}, got {seed}")
+        self.draw_seed = live.seed_control(seed, "draw of u (seed)")
         self._miner, self._generator = mined.networks(ema)
         self._prior = input_prior(mined.gan, mined.miner)
         self._read_out = read_out or (digit_verdicts() if mined.gan.name in zoo.names() else None)
@@ -106,17 +97,12 @@ class LatentShift(VBox):
             )
             for i, value in enumerate(self.amplifications.tolist(), start=1)
         ]  # fmt: skip
-        self.draw_seed = BoundedIntText(
-            seed, min=0, max=SEEDS, description="draw of u (seed)", style=wide, layout={"width": "17em"}
-        )
         self.reset = Button(description="Sliders to 0")
         self._update()
         for control in (*self.sliders, self.draw_seed):
             control.observe(self._update, "value")
         self.reset.on_click(self._to_zero)
-        self.picture.on_msg(lambda *_: update_display(self._still(), raw=True, display_id=self.model_id))
-        super().__init__([*self.sliders, self.draw_seed, self.reset, self.picture], layout={"max_width": "50em"})
-        self.add_class("latent-shift")
+        super().__init__([*self.sliders, self.draw_seed, self.reset, self.picture], "latent-shift")
 
     def __repr__(self) -> str:
         return f"LatentShift: {'; '.join(self.picture.shown['captions'] + self.picture.shown['lines'])}"
@@ -144,7 +130,7 @@ class LatentShift(VBox):
         reached = torch.cat([self._cloud, current])
         self.images = images
         self.picture.shown = {
-            "images": [_data_url(image) for image in images],
+            "images": [live.data_url(image) for image in images],
             "captions": captions,
             "current": _rounded(current.flatten()),
             "bounds": _rounded(torch.cat([reached.min(0).values, reached.max(0).values])),
@@ -168,8 +154,7 @@ class LatentShift(VBox):
         figure = Figure(figsize=(9, 4), layout="compressed")
         *places, plane = figure.subplots(1, 3, width_ratios=(1, 1, 1.4))
         for axes, image, caption in zip(places, self.images, shown["captions"], strict=True):
-            pixels = plots.tile(image[None], gap=0).permute(1, 2, 0).squeeze(2).numpy()
-            axes.imshow(pixels, cmap="gray", vmin=0, vmax=255)
+            axes.imshow(live.pixels(image), cmap="gray", vmin=0, vmax=255)
             axes.set_title(caption)
             axes.axis("off")
         fixed, strong = {"ec": "gray", "lw": 0.5}, {"ec": "black", "lw": 1.5, "mutation_scale": 20}
@@ -186,19 +171,6 @@ class LatentShift(VBox):
         figure.supxlabel("\n".join([textwrap.fill(", ".join(values), 110), *shown["lines"]]), fontsize=10)
         return figure
 
-    def _still(self) -> dict[str, str]:
-        """The picture without a kernel, as a MIME bundle: the image, and its numbers as text."""
-        buffer = io.BytesIO()
-        self.figure().savefig(buffer, format="png", dpi=80)
-        return {"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": repr(self)}
-
-    def _ipython_display_(self) -> None:
-        # anywidget knows what each front-end wants to be told; only the model to show is another
-        bundle, metadata = self.picture._repr_mimebundle_()
-        bundle = {"text/plain": repr(self), WIDGET_VIEW: bundle[WIDGET_VIEW] | {"model_id": self.model_id}}
-        display(bundle, raw=True, metadata=metadata)
-        display(self._still(), raw=True, display_id=self.model_id)
-
 
 def digit_verdicts() -> ReadOut:
     """A read_out: for digits (n, 1, 28, 28), what the zoo's classifier takes each for, with its probability."""
@@ -209,13 +181,6 @@ def digit_verdicts() -> ReadOut:
         return [f"{digit} ({share:.0%})" for digit, share in zip(digits.tolist(), shares.tolist(), strict=True)]
 
     return verdicts
-
-
-def _data_url(image: Tensor) -> str:
-    """An image (C, H, W) in [−1, 1] as a PNG that needs no request."""
-    buffer = io.BytesIO()
-    Image.fromarray(plots.tile(image[None], gap=0).permute(1, 2, 0).squeeze(2).numpy()).save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _rounded(places: Tensor) -> list:

@@ -3,14 +3,10 @@
 import base64
 import io
 import re
-import subprocess
-import sys
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from IPython.core.interactiveshell import InteractiveShell
+from front_end import check_contract, from_browser, pixels, rest
 from IPython.utils.capture import capture_output
 from PIL import Image
 from tiny import everything, same, tiny_gan, tiny_target, unmined_digits
@@ -19,7 +15,7 @@ from minegan_lite import zoo
 from minegan_lite.errors import UserError
 from minegan_lite.latents import main_directions, mean_jacobian
 from minegan_lite.training import finetune, mine
-from minegan_lite.widgets import LatentShift, latent_shift
+from minegan_lite.widgets import LatentShift, latent_shift, live
 
 QUICK = {"batch": 4, "progress": False, "device": "cpu"}
 
@@ -37,13 +33,6 @@ def digits():
 @pytest.fixture
 def widget(mined):
     return LatentShift(mined, k=3, seed=7)
-
-
-def pixels(url: str) -> torch.Tensor:
-    kind, _, content = url.partition(",")
-    assert kind == "data:image/png;base64"
-    with Image.open(io.BytesIO(base64.b64decode(content))) as picture:
-        return torch.from_numpy(np.array(picture))
 
 
 def expected(mined, offsets, seed, directions_seed=7):
@@ -82,11 +71,6 @@ def check(widget, mined, offsets, seed):
     for x, y, x2, y2 in [shown["current"], *widget.picture.arrows]:
         assert left - 0.002 <= min(x, x2) <= max(x, x2) <= right + 0.002
         assert bottom - 0.002 <= min(y, y2) <= max(y, y2) <= top + 0.002
-
-
-def from_browser(widget, **state):
-    """A message as a front-end sends it when a reader moves a control."""
-    widget._handle_msg({"content": {"data": {"method": "update", "state": state, "buffer_paths": []}}, "buffers": []})
 
 
 def test_at_first_it_shows_the_draw_itself(widget, mined):
@@ -262,18 +246,12 @@ def test_a_read_out_must_give_two_strings(mined, words):
 # What leaves Python: the display, and the contract with the browser.
 
 
-@pytest.fixture
-def shell():
-    yield InteractiveShell.instance()
-    InteractiveShell.clear_instance()
-
-
 def test_it_is_displayed_with_its_picture_which_is_renewed(widget, shell):
     with capture_output() as captured:
         assert shell.display_formatter.format(widget) == ({}, {})  # it has displayed itself
-    live, still = captured.outputs
-    assert live.data[latent_shift.WIDGET_VIEW]["model_id"] == widget.model_id
-    assert "image/png" not in live.data
+    moving, still = captured.outputs
+    assert moving.data[live.WIDGET_VIEW]["model_id"] == widget.model_id
+    assert "image/png" not in moving.data
     assert set(still.data) == {"image/png", "text/plain"}
     assert all(line in still.data["text/plain"] for line in widget.picture.shown["lines"])
     with Image.open(io.BytesIO(base64.b64decode(still.data["image/png"]))) as picture:
@@ -283,9 +261,7 @@ def test_it_is_displayed_with_its_picture_which_is_renewed(widget, shell):
 
     from_browser(widget.sliders[0], value=3.0)
     with capture_output() as captured:  # what the browser says when a drag has come to rest
-        widget.picture._handle_msg(
-            {"content": {"data": {"method": "custom", "content": {"rest": True}}}, "buffers": []}
-        )
+        rest(widget.picture)
     (renewed,) = captured.outputs
     assert renewed.update
     assert renewed.data["text/plain"] == repr(widget) != still.data["text/plain"]
@@ -307,29 +283,4 @@ def test_the_static_picture_holds_what_the_live_one_shows(widget):
 
 
 def test_the_browser_reads_what_python_writes(widget):
-    folder = Path(latent_shift.__file__).parent
-    script = (folder / "latent_shift.js").read_text(encoding="utf-8")
-    read = set(re.findall(r'model\.get\("(\w+)"\)', script))
-    assert read == {"arrows", "shown"} <= set(widget.picture.trait_names(sync=True))
-    assert set(re.findall(r"\bshown\.(\w+)", script)) == set(widget.picture.shown)
-    assert set(re.findall(r'"change:(\w+)"', script)) == {"shown"}
-    assert widget.picture._esm == script
-    styles = (folder / "latent_shift.css").read_text(encoding="utf-8")
-    assert widget.picture._css == styles
-    names = {name for value in re.findall(r'class: "([^"]+)"', script) for name in value.split()}
-    assert names | {"latent-shift"} == set(re.findall(r"\.(latent-shift[\w-]*)", styles))
-    assert "latent-shift" in widget._dom_classes
-
-
-def test_the_browser_is_sent_nowhere():
-    folder = Path(latent_shift.__file__).parent
-    for file in ("latent_shift.js", "latent_shift.css"):
-        text = (folder / file).read_text(encoding="utf-8")
-        assert not re.findall(r"\bimport\b|fetch\(|url\(|@import", text)
-        assert set(re.findall(r"https?://[^\"]+", text)) <= {"http://www.w3.org/2000/svg"}
-
-
-def test_the_library_itself_needs_no_widgets():
-    program = "import sys, minegan_lite; print([m for m in ('anywidget', 'ipywidgets', 'IPython') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    check_contract(widget, [widget.picture], "latent_shift", {"arrows", "shown"})
