@@ -10,14 +10,16 @@ from dataclasses import fields
 from pathlib import Path
 
 import minegan_lite
+from book.tables import results
 from minegan_lite import zoo
 from minegan_lite.settings import PRESETS, Settings
 
 # The way of a sample. A module that is not named here comes after those that are.
 # fmt: off
 ORDER = [
-    "gan", "miner", "mined", "training", "settings", "objectives", "ema", "networks", "data", "latents", "metrics",
-    "zoo", "ledger", "plots", "widgets", "errors", "runs", "doctor", "chapters",
+    "gan", "miner", "mined", "family", "selector", "training", "stage", "settings", "objectives", "ema", "networks",
+    "data", "images", "latents", "metrics", "zoo", "ledger", "paper", "plots", "widgets", "errors", "runs", "doctor",
+    "chapters",
 ]
 # fmt: on
 UNDOCUMENTED = {"cli"}  # its --help is the reference
@@ -26,7 +28,7 @@ UNDOCUMENTED = {"cli"}  # its --help is the reference
 def write(folder: Path) -> None:
     """Writes every part as a file of its name into `folder`."""
     folder.mkdir()
-    for part in (presets, model_cards, names, modules):
+    for part in (presets, model_cards, names, modules, results):
         (folder / f"{part.__name__}.md").write_text(part(), encoding="utf-8")
 
 
