@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minegan_lite.errors import UserError
-from minegan_lite.metrics.distances import copying, coverage, frechet_distance, nearest
+from minegan_lite.metrics.distances import copying, frechet_distance, nearest
+from minegan_lite.metrics.neighbours import coverage
 
 
 def normal(n: int, d: int, seed: int) -> torch.Tensor:

@@ -10,8 +10,8 @@ import torch
 from minegan_lite.data import FewShot
 from minegan_lite.errors import UserError
 from minegan_lite.metrics import evaluation
-from minegan_lite.metrics.distances import coverage
 from minegan_lite.metrics.evaluation import evaluate, format_report
+from minegan_lite.metrics.neighbours import coverage
 from minegan_lite.networks.mnist import DigitClassifier
 
 
