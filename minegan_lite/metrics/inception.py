@@ -107,7 +107,7 @@ def _fid_weights() -> str:
 
 
 def _fetched(file: str, fetch: Callable[[], Any]) -> Any:
-    """What fetch gives; one line where the file is neither in the cache nor to be fetched, or is another than it says."""
+    """What fetch gives; one line where the file is neither in the cache nor to be fetched, or has another hash."""
     path = data.cache_folder() / file
     if data.offline() and not path.exists():
         raise UserError(f"MINEGAN_OFFLINE forbids fetching {file}: put it into {path.parent}")

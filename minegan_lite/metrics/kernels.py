@@ -35,7 +35,7 @@ def kid(real: Tensor, fake: Tensor, subsets: int = 100, subset_size: int = 1000,
     metric.update(real, real=True)
     metric.update(fake, real=False)
     with torch.random.fork_rng(devices=[]):  # torchmetrics draws from the global generator
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return metric.compute()[0].item()
 
 
@@ -74,8 +74,8 @@ def permutation_p_value(
 
     The share of random divisions of all rows into n and m, the given one counted, whose unbiased squared MMD is at
     least that of the given one (Gretton et al. 2012, Sec. 5). The kernel is `kmmd`'s, but its scale is the mean over
-    all rows: one that changed sides with the rows would have to be recomputed for every division. p is exact whatever
-    n, m and the law, and never below 1/(1 + permutations). Raises UserError as `kmmd` does, and for no permutations.
+    all rows: one from the reals alone would change with each division. p is exact whatever n, m and the law, and never
+    below 1/(1 + permutations). Raises UserError as `kmmd` does, and for no permutations.
     """
     real, fake = checked(real, fake, at_least=2)
     if permutations < 1:

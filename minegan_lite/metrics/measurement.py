@@ -51,9 +51,9 @@ def measure(
     """distance(reals, fakes) with its floor and a 95 % interval, all at n reals against as many fakes.
 
     distance: any function of rows (n, …) and (n, …) that gives a finite number; functools.partial sets its options:
-        `partial(coverage, k=1)`. real, fake: features or images, 2n or more rows each; of the longer side 2n are drawn
-        first. signature: what the rows are, as features.signature() says it. rng: draws the halves. draws: of the
-        means, and of the interval, which below 40 is cut short.
+        `partial(coverage, k=1)`. real, fake: features or images, at least 4 each; n is half of the shorter side, and
+        of the longer 2n are drawn first. rng: draws these and the halves. signature: what the rows are, as
+        `features.signature` says it. draws: how many each mean and each interval comes from.
 
     For each draw, reals are divided at random into halves A and B, and of the fakes a half F is drawn: distance(A, F)
     is averaged to the value, distance(A, B) to the floor, so that both have the same n, m and reference. The interval
