@@ -22,7 +22,8 @@ class Measurement:
     distance: its name and settings, "coverage(k=5)". signature: of the features.
     value, interval: of fakes against reals, and its 95 % interval (low, high).
     floor, floor_interval: of reals against reals, and where 95 % of such divisions lie.
-    n, m: reals and fakes, or reals, in each comparison. draws: how many comparisons each value is the mean of.
+    n: how many fakes are compared at a time, for the floor reals in their place. m: how many reals they are compared
+    with. draws: of how many comparisons value and floor are the mean.
     """
 
     distance: str
@@ -61,7 +62,8 @@ def measure(
     2n do (the delete-half jackknife, a bootstrap with exchangeable weights: Præstgaard & Wellner 1993). Drawing with
     replacement would not do here: repeated rows look like copies, which no distance between neighbours forgives. The
     interval is that of the measure at this n, bias included, for new fakes of this generator and new reals: not that
-    of a repeated training. The floor's is where a generator without fault would be seen.
+    of a repeated training. Between equal laws, and for neighbour_accuracy, it is too wide, by half in our trials. The
+    floor's is where a generator without fault would be seen.
 
     Raises UserError for fewer than 4 rows on either side, a single draw, and distances that are not finite.
     """

@@ -1,5 +1,9 @@
 """Bad features meet one clear line, whichever distance they are given to."""
 
+import dataclasses
+import math
+import re
+
 import pytest
 import torch
 
@@ -53,6 +57,24 @@ def test_one_row_is_too_few(distance):
     for pair in ((GOOD, GOOD[:1]), (GOOD[:1], GOOD)):
         with pytest.raises(UserError, match="at least 2 rows"):
             distance(*pair)
+
+
+@pytest.mark.filterwarnings("ignore::minegan_lite.metrics.checks.FewRows")
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_features_that_are_all_alike_are_measured_or_refused_in_one_line(distance):
+    def found(*pair):
+        try:
+            result = distance(*pair)
+        except UserError as error:
+            return error
+        return dataclasses.asdict(result).values() if dataclasses.is_dataclass(result) else [result]
+
+    alike = torch.ones(10, 3)
+    for result in (found(GOOD, alike), found(alike, GOOD), found(alike, alike)):
+        if isinstance(result, UserError):
+            assert re.fullmatch(".*(all alike|copies of training images).*", str(result))
+        else:
+            assert all(map(math.isfinite, result))
 
 
 @pytest.mark.filterwarnings("ignore::minegan_lite.metrics.checks.FewRows")

@@ -73,10 +73,10 @@ def test_fid_sees_8_bits_as_tensorflow_did(torch_fidelity, served, own_cache):
     network = inception.fid_inception()
     assert network.network.asked == ("inception-v3-compat", ["2048"])
     assert network.network.use_antialias is False
-    images = torch.tensor([-1, -0.5, 0.0, 1, 1.2, -1.2]).view(2, 3, 1, 1)
+    images = torch.tensor([-1, -0.5, 0.5, 1, 1.2, -1.2]).view(2, 3, 1, 1)
     features = features_of(images, network)
-    assert network.network.seen.flatten().tolist() == [0, 64, 128, 255, 255, 0]
-    assert features.tolist() == [[0, 128, 256], [510, 510, 0]]
+    assert network.network.seen.flatten().tolist() == [0, 64, 191, 255, 255, 0]
+    assert features.tolist() == [[0, 128, 382], [510, 510, 0]]
     assert signature(network).startswith("inception-2015-12-05/2048/8-bit/tf1-bilinear-299/")
     assert (own_cache / inception.FID_WEIGHTS).exists()
 

@@ -80,8 +80,12 @@ def test_value_and_floor_have_one_n_and_one_reference():
 
 
 def test_the_shorter_side_decides_n():
+    def sizes(real, fake):
+        return 1000 * len(real) + len(fake)
+
     for reals, fakes, n in ((30, 9, 4), (9, 30, 4), (4, 4, 2)):
-        told = measure(shift, real=normal(reals, 1, 0), fake=normal(fakes, 1, 1), rng=seeded(), signature="x")
+        told = measure(sizes, real=normal(reals, 1, 0), fake=normal(fakes, 1, 1), rng=seeded(), signature="x", draws=3)
+        assert told.interval == told.floor_interval == (1001 * n, 1001 * n)
         assert (told.n, told.m) == (n, n)
 
 

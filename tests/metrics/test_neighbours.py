@@ -1,5 +1,7 @@
 """Precision, recall, density, coverage and 1-NN accuracy: counted by hand, by their definitions, and on copies."""
 
+import statistics
+
 import pytest
 import torch
 
@@ -115,6 +117,14 @@ def test_accuracy_flags_copies_of_the_training_images_and_passes_new_ones():
     assert (honest.both, honest.real, honest.fake) == pytest.approx((0.5, 0.5, 0.5), abs=0.1)
     apart = neighbour_accuracy(train, new + 20)
     assert (apart.both, apart.real, apart.fake) == (1, 1, 1)
+
+
+# Laws that are one, n of each: what this project's survey of metrics found, mean and spread.
+@pytest.mark.parametrize(("n", "mean", "sd"), [(10, 0.47, 0.11), (100, 0.50, 0.04)])
+def test_the_floor_of_small_samples(n, mean, sd):
+    found = [neighbour_accuracy(normal(n, 8, 2 * i), normal(n, 8, 2 * i + 1)).both for i in range(20)]
+    assert statistics.fmean(found) == pytest.approx(mean, abs=sd)
+    assert statistics.stdev(found) == pytest.approx(sd, rel=0.5)
 
 
 def test_too_few_rows_and_unequal_sides_are_refused():
