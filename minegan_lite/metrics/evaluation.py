@@ -1,14 +1,18 @@
 """evaluate: classifier error, Fréchet distance, coverage and copying, each with n, m and a real-vs-real floor."""
 
 import statistics
+import warnings
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
 from minegan_lite.errors import UserError
-from minegan_lite.metrics.distances import copying, coverage, frechet_distance, nearest
+from minegan_lite.metrics.checks import FewRows
+from minegan_lite.metrics.distances import copying, frechet_distance, nearest
 from minegan_lite.metrics.features import check_shape, classifier_error, digit_features, signature
+from minegan_lite.metrics.measurement import against_halves
+from minegan_lite.metrics.neighbours import coverage
 from minegan_lite.networks.mnist import DigitClassifier
 
 if TYPE_CHECKING:
@@ -86,13 +90,13 @@ def evaluate(
     fake_blocks = digit_features(fakes[: repeats * half], classifier).split(half)
     rng = torch.Generator().manual_seed(seed)
     frechet, frechet_floor, covered, covered_floor = [], [], [], []
-    for block in fake_blocks:
-        order = torch.randperm(len(held_out), generator=rng)
-        a, b = real_features[order[:half]], real_features[order[half : 2 * half]]
-        frechet.append(frechet_distance(block, a))
-        frechet_floor.append(frechet_distance(b, a))
-        covered.append(coverage(a, block, k))
-        covered_floor.append(coverage(a, b, k))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FewRows)  # the floor, at the same n, says how few is few
+        for block, a, b in against_halves(fake_blocks, real_features, rng):
+            frechet.append(frechet_distance(block, a))
+            frechet_floor.append(frechet_distance(b, a))
+            covered.append(coverage(a, block, k))
+            covered_floor.append(coverage(a, b, k))
 
     def row(values: list[float], floors: list[float], m: int = half, **rest: object) -> dict:
         (value, sd), (floor, floor_sd) = _mean_sd(values), _mean_sd(floors)

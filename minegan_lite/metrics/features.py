@@ -1,14 +1,35 @@
-"""What the digit network makes of images: features for the distances, and its verdict on which digit it sees."""
+"""What a network makes of images: features for the distances, and the digit network's verdict on the digit it sees."""
 
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from minegan_lite.errors import UserError
 from minegan_lite.mined import frozen
 from minegan_lite.networks.mnist import DigitClassifier
 from minegan_lite.runs import weights_fingerprint
+
+
+def features_of(images: Tensor, network: nn.Module, batch: int = 100) -> Tensor:
+    """Images (n, C, H, W) in [−1, 1], on any device → features (n, d), on the CPU: what the distances work on.
+
+    network: our digit network (`zoo.load_classifier()`), of which the numbers before the logits are taken;
+        `inception.fid_inception()` and `inception.torchvision_inception()` for RGB; or any module that gives (n, d).
+    Runs where the network is, without gradients, in eval mode (in train mode, an image's features would depend on its
+    batch), and leaves its modes as they were. Images should be as those of its training: resize both sides alike.
+    Raises UserError for integer images, none at all, NaN and infinite ones, images of a shape that the network does
+    not take, and for a network whose output is not (n, d).
+    """
+    if isinstance(network, DigitClassifier):
+        return digit_features(images, network)
+    features = _in_batches(network, images, network, batch)
+    if features.ndim != 2:
+        raise UserError(
+            f"a feature network must give (n, d), {type(network).__name__} gives {tuple(features.shape)}: "
+            "flatten or pool its output"
+        )
+    return features
 
 
 def check_shape(shape: tuple[int, ...], classifier: DigitClassifier) -> None:
@@ -21,16 +42,17 @@ def check_shape(shape: tuple[int, ...], classifier: DigitClassifier) -> None:
         )
 
 
-def _in_batches(
-    function: Callable[[Tensor], Tensor], images: Tensor, classifier: DigitClassifier, batch: int
-) -> Tensor:
+def _in_batches(function: Callable[[Tensor], Tensor], images: Tensor, network: nn.Module, batch: int) -> Tensor:
     if images.ndim != 4 or len(images) == 0:
         raise UserError(f"images must be a non-empty (n, C, H, W) tensor, got shape {tuple(images.shape)}")
-    check_shape(images.shape[1:], classifier)
+    if not images.is_floating_point():
+        raise UserError(f"images must be floats in [−1, 1], got {images.dtype}: images.to_signed converts 0…255")
+    if isinstance(network, DigitClassifier):
+        check_shape(images.shape[1:], network)
     if not images.isfinite().all():
         raise UserError("the images hold NaN or infinite numbers: nothing can be measured on them")
-    weight = next(classifier.parameters())
-    with frozen(classifier), torch.no_grad():
+    weight = next(network.parameters(), images)
+    with frozen(network), torch.no_grad():
         return torch.cat([function(part.to(weight)).cpu() for part in images.split(batch)])
 
 
@@ -39,7 +61,7 @@ def digit_features(images: Tensor, classifier: DigitClassifier, batch: int = 500
 
     The numbers before the logits, 128 in the shipped network: Inception would look at grey digits enlarged tenfold.
     Runs where the classifier is, without gradients, in eval mode, and leaves its mode as it was.
-    Raises UserError for images of another shape, none at all, or NaN and infinite ones.
+    Raises UserError for images of another shape, none at all, integers, or NaN and infinite numbers.
     """
     return _in_batches(classifier.features, images, classifier, batch)
 
@@ -63,9 +85,15 @@ def digit_shares(classifier: DigitClassifier, images: Tensor) -> list[float]:
     return (verdicts.bincount(minlength=10).double() / len(images)).tolist()
 
 
-def signature(classifier: DigitClassifier) -> str:
-    """The name of the features: "digit-classifier/<feature_dim>/<12 hex digits of the weights' sha256>".
+def signature(network: nn.Module) -> str:
+    """The name of a network's features: "digit-classifier/<feature_dim>/<12 hex digits of the weights' sha256>".
 
     Distances are comparable only where it is equal. Parameters and buffers count: batch statistics shape features too.
+    Other networks are called by their `name`, which says what happens to the images first, or else by their class:
+    the hash knows weights, not what is done with them.
     """
-    return f"digit-classifier/{classifier.feature_dim}/{weights_fingerprint(classifier)[:12]}"
+    if isinstance(network, DigitClassifier):
+        name = f"digit-classifier/{network.feature_dim}"
+    else:
+        name = getattr(network, "name", type(network).__name__)
+    return f"{name}/{weights_fingerprint(network)[:12]}"

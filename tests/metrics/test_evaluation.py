@@ -10,8 +10,8 @@ import torch
 from minegan_lite.data import FewShot
 from minegan_lite.errors import UserError
 from minegan_lite.metrics import evaluation
-from minegan_lite.metrics.distances import coverage
 from minegan_lite.metrics.evaluation import evaluate, format_report
+from minegan_lite.metrics.neighbours import coverage
 from minegan_lite.networks.mnist import DigitClassifier
 
 
@@ -78,6 +78,7 @@ def rows(features) -> set:
     return {tuple(row) for row in features.tolist()}
 
 
+@pytest.mark.filterwarnings("ignore::minegan_lite.metrics.checks.FewRows")
 def test_value_and_floor_share_n_m_and_reference_and_every_repeat_has_its_own_fakes(classifier, monkeypatch):
     pairs = []
     true_distance = evaluation.frechet_distance

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from minegan_lite.errors import UserError
-from minegan_lite.metrics.features import classifier_error, digit_features, digit_shares, signature
+from minegan_lite.metrics.features import classifier_error, digit_features, digit_shares, features_of, signature
 from minegan_lite.networks.mnist import DigitClassifier
 
 
@@ -84,10 +84,15 @@ def test_signature_follows_the_weights_and_nothing_else(classifier):
         (torch.zeros(4, 28, 28), "(n, C, H, W)"),
         (torch.zeros(0, 1, 28, 28), "non-empty"),
         (torch.full((4, 1, 28, 28), torch.nan), "NaN"),
+        (torch.zeros(4, 1, 28, 28, dtype=torch.uint8), "to_signed"),
     ],
 )
 def test_images_that_cannot_be_judged_are_one_clear_line(classifier, bad, says):
-    for call in (lambda: digit_features(bad, classifier), lambda: classifier_error(classifier, bad, 1)):
+    for call in (
+        lambda: digit_features(bad, classifier),
+        lambda: classifier_error(classifier, bad, 1),
+        lambda: features_of(bad, classifier),
+    ):
         with pytest.raises(UserError) as error:
             call()
         assert says in str(error.value)
@@ -98,3 +103,44 @@ def test_shares_are_the_counts_of_the_verdicts(classifier, images):
     shares = digit_shares(classifier, images)
     assert sum(shares) == pytest.approx(1)
     assert shares == pytest.approx([1 - classifier_error(classifier, images, d) for d in range(10)])
+
+
+class Pooled(torch.nn.Module):
+    """Any feature network: a convolution, BatchNorm, the mean over places."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = torch.nn.Conv2d(3, 5, 3), torch.nn.BatchNorm2d(5)
+
+    def forward(self, x):
+        return self.norm(self.conv(x)).mean(dim=(2, 3))
+
+
+def test_features_of_any_network_do_not_depend_on_batches_or_mode(classifier, images):
+    torch.manual_seed(0)
+    network, rgb = Pooled(), images.expand(-1, 3, -1, -1)
+    network.norm.running_mean += 0.3
+    alone = torch.cat([features_of(image[None], network) for image in rgb])
+    assert alone.shape == (23, 5)
+    assert network.training  # left as it was, though judged in eval mode
+    torch.testing.assert_close(features_of(rgb, network, batch=7), alone)
+    torch.testing.assert_close(alone, network.eval()(rgb).detach())
+    assert torch.equal(features_of(images, classifier), digit_features(images, classifier))
+    pixels = features_of(images, torch.nn.Flatten())  # a network without weights
+    assert torch.equal(pixels, images.flatten(1))
+    assert features_of(rgb.double(), network).dtype == torch.float32  # that of the weights
+
+
+def test_a_network_that_gives_maps_is_refused(images):
+    with pytest.raises(UserError, match=r"must give \(n, d\), Identity gives \(23, 1, 28, 28\)"):
+        features_of(images, torch.nn.Identity())
+
+
+def test_signatures_of_other_networks_have_a_name_and_the_weights():
+    network = Pooled()
+    name = signature(network)
+    assert name.startswith("Pooled/")
+    network.name = "pooled/5/28x28"
+    assert signature(network) == name.replace("Pooled", "pooled/5/28x28")
+    network.norm.running_var += 1
+    assert signature(network) != name.replace("Pooled", "pooled/5/28x28")
