@@ -8,6 +8,7 @@ judges 10,000 samples on held-out images, and becomes one ledger entry, NAME-see
     four-9                       digit 9 from four GANs, of the digits 06, 17, 23 and 45 (Table 1 in small)
     depth-4, init-paper, critic-fresh, critic-second
                                  ablations; what they change is table4-off-unconditional-9, or ratio-0.3-max for -second
+    longer-off-conditional-9     as table4-off-conditional-9, three times as long
 
 What is recorded is skipped and what was interrupted goes on, so the same command can be repeated until everything is
 there, or stopped at any time. Without arguments everything is run: some 270 runs of 1 to 6 CPU minutes. On an
@@ -67,6 +68,7 @@ def experiments() -> list[Experiment]:
             found.append(Experiment(f"ratio-{ratio}-{objective}", PAIR_SOURCES, mix, {"objective": objective}))
     found += [Experiment(f"four-{digit}", FOUR_SOURCES, digit) for digit in (9, 8)]
     found += [Experiment(f"depth-{n}", "mnist-no-9", 9, {"hidden": (128,) * (n - 1)}) for n in (1, 4, 3, 5)]
+    found += [Experiment("longer-off-conditional-9", "mnist-cond-no-9", 9, {"steps": 3000})]
     found += [Experiment("init-paper", "mnist-no-9", 9, {"init": "paper"})]
     found += [Experiment("critic-fresh", "mnist-no-9", 9, {"critic_from": "fresh"})]
     found += [Experiment("critic-second", PAIR_SOURCES, {0: 0.3, 7: 0.7}, {"critic_from": 1})]
@@ -83,7 +85,7 @@ def reference(what: Experiment, seed: int, steps: int, precision: str, device: s
     source = zoo.load(what.sources) if isinstance(what.sources, str) else zoo.load_all(what.sources)
     start = time.time()
     common = {"seed": seed, "steps": steps, "precision": precision, "device": device, "log_every": 100}
-    mined = mine(source, target, out=out / name, progress=False, **common, **what.options)
+    mined = mine(source, target, out=out / name, progress=False, **{**common, **what.options})
     numbers = evaluate(mined, target, n=SAMPLES, seed=seed)
     numbers["digit_shares"] = digit_shares(zoo.load_classifier(), mined.sample(SAMPLES, seed=seed))
     numbers["error_while_mining"] = [[entry["step"], entry["metric"]] for entry in mined.history]

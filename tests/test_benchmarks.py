@@ -2,7 +2,7 @@
 
 import torch
 
-from benchmarks import mining_step
+from benchmarks import mining_step, supersample_memory
 from minegan_lite import zoo
 
 
@@ -44,3 +44,19 @@ def test_interval_is_students():
     assert row["mean"] == 3.0
     # 2.776 · sqrt(2.5) / sqrt(5)
     assert abs(row["half_width"] - 1.963) < 1e-3
+
+
+def test_the_naive_supersample_is_the_same_step_at_a_greater_cost():
+    weights = []
+    for naive in (False, True):
+        stage, step = supersample_memory.stage_and_step(3, 8, naive)
+        step()
+        weights.append([w.detach().clone() for w in stage.miners.parameters()])
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(*weights, strict=True))
+
+
+def test_more_sources_cost_no_more_memory_unless_done_naively():
+    peaks = supersample_memory.measure((1, 5), batch=32)
+    ratios = {way: row["5"] / row["1"] for way, row in peaks.items()}
+    assert ratios["ours"] <= supersample_memory.AIM < 2 < ratios["naive"]
+    assert supersample_memory.table(peaks).count("\n") == 3

@@ -107,7 +107,7 @@ def test_what_the_column_ours_names_exists():
     assert [code for code in named if not exists(code)] == []
     assert [cell for cell in ours if "not in the library yet" in cell and "`" in cell] == []
     assert exists("metrics.frechet_distance")
-    assert not exists("metrics.kmmd")
+    assert not exists("metrics.inception_score")
     assert not exists("few_shot(digits=9)")
 
 
@@ -136,9 +136,14 @@ def test_every_entry_of_the_zoo_has_its_card():
         assert card.partition("\n")[2].strip() in page
         (line,) = re.findall(rf"^\| \[`{name}`\]\(#card-{name}\) .+$", page, re.M)
         assert f"| `{entry['sha256'][:8]}` |" in line
-        for digit in set(range(10)) - set(entry["digits"]):
-            share = re.search(r"^\| share \| (.+) \|$", card, re.M)[1].split(" | ")[digit]
-            assert f"| all but {digit} | {share} |" in line
+        if entry["kind"] != "gan":
+            continue
+        shares = re.search(r"^\| share \| (.+) \|$", card, re.M)[1].split(" | ")
+        unseen = sum(float(shares[digit].removesuffix("%")) for digit in set(range(10)) - set(entry["digits"]))
+        drawn = {10: "all", 9: f"all but {({*range(10)} - {*entry['digits']} or {0}).pop()}"}
+        drawn = drawn.get(len(entry["digits"]), ", ".join(map(str, entry["digits"])))
+        assert f"| {drawn}{', by class' if 'cond' in name else ''} |" in line
+        assert f"| {unseen:.1f}% |" in line or len(entry["digits"]) == 10
 
 
 def test_a_new_entry_appears_by_itself(tmp_path):

@@ -15,12 +15,14 @@ import torch
 from torch import nn
 
 import minegan_lite
-from minegan_lite import data, zoo
+from minegan_lite import Unmined, classes_of, data, zoo
 from minegan_lite.errors import UserError
+from minegan_lite.metrics import digit_shares
 from minegan_lite.networks.mnist import ConditionalCritic, ConditionalGenerator, Critic, DigitClassifier, Generator
 
 PACKAGE = Path(minegan_lite.__file__).parent
 SHIPPED = zoo.names()
+PACKAGED = [name for name in SHIPPED if zoo.entries()[name]["packaged"]]
 CONFIG = {"width": 2, "latent_dim": 5}
 
 
@@ -301,30 +303,40 @@ def test_an_exported_gan_comes_with_a_complete_card(shipping, tmp_path):
 
 
 def test_the_promised_weights_ship_and_are_whole():
-    assert set(SHIPPED) == {"mnist-all", *(f"mnist-no-{digit}" for digit in range(10))}
+    assert set(PACKAGED) == {"mnist-all", *(f"mnist-no-{digit}" for digit in range(10))}
+    apart = {f"mnist-only-{digits}" for digits in ("06", "17", "23", "45")}
+    apart |= {f"mnist-cond-{which}" for which in ("all", "no-1", "no-5", "no-9")}
+    assert set(SHIPPED) - set(PACKAGED) == apart
     assert zoo.CLASSIFIER in zoo.entries()
     assert all(ok for _, ok, _ in zoo.verify()), zoo.verify()
 
 
 def test_the_weights_folder_holds_what_the_manifest_lists_and_stays_small():
-    listed = {"manifest.json"} | {entry[key] for entry in zoo.entries().values() for key in ("file", "card")}
+    entries = zoo.entries().values()
+    listed = {"manifest.json"} | {e["card"] for e in entries} | {e["file"] for e in entries if e["packaged"]}
     assert {path.name for path in zoo.WEIGHTS.iterdir()} == listed
     assert sum(path.stat().st_size for path in zoo.WEIGHTS.iterdir()) <= 20 * 2**20
+    assert {path.name for path in zoo.BESIDE.iterdir()} == {e["file"] for e in entries if not e["packaged"]}
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_gan_draws_its_digits_and_not_the_excluded_one(name):
     """The classifier gives every digit of the model ≥4 % of 2,000 samples and the excluded one <3 %."""
     gan = zoo.load(name)
-    excluded = [] if name == "mnist-all" else [int(re.fullmatch(r"mnist-no-(\d)", name)[1])]
+    which = re.fullmatch(r"mnist-(?:cond-)?(all|no-(?P<no>\d)|only-(?P<only>\d+))", name)
+    excluded = [d for d in range(10) if (str(d) not in which["only"] if which["only"] else str(d) == which["no"])]
     assert zoo.entries()[name]["digits"] == [digit for digit in range(10) if digit not in excluded]
-    classifier = zoo.load_classifier()
-    with torch.no_grad():
-        z = gan.prior(2000, torch.Generator().manual_seed(0))
-        guesses = torch.cat([classifier(gan.generator(part)).argmax(1) for part in z.split(500)])
-    shares = guesses.bincount(minlength=10) / 2000
-    for digit, share in enumerate(shares.tolist()):
+    shares = digit_shares(zoo.load_classifier(), Unmined(gan).sample(2000, seed=0))
+    for digit, share in enumerate(shares):
         assert share < 0.03 if digit in excluded else share >= 0.04, (name, digit, share)
+
+
+@pytest.mark.parametrize("name", [name for name in SHIPPED if "cond" in name])
+def test_each_class_of_a_shipped_conditional_gan_is_its_digit(name):
+    """At least nine of ten of 500 samples, of every class, are what the class is called."""
+    for one in classes_of(zoo.load(name)):
+        digit = int(one.name.partition(":")[2])
+        assert digit_shares(zoo.load_classifier(), Unmined(one).sample(500, seed=1))[digit] > 0.9, one.name
 
 
 @pytest.mark.parametrize("name", SHIPPED)
