@@ -2,6 +2,7 @@
 
 import base64
 import io
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,12 +45,16 @@ class Live(VBox):
     That one is renewed whenever the pictures come to rest, and is all that a page, GitHub, or a notebook reopened
     without its kernel shows. JupyterLab and Notebook 7 hide it as long as the widget itself is there.
     A subclass gives `figure`, the same picture as a Matplotlib figure, and `__repr__`, its numbers as text.
+
+    JupyterLab lets a kernel that knows subshells (ipykernel 7) handle what the browser says in a thread of its own,
+    also while a cell runs: hence `lock`, for what both may do.
     """
 
     def __init__(self, children: Sequence[Widget], kind: str):
         """kind: a class of the style sheets, for the box."""
         self._drawn = [child for child in children if isinstance(child, Drawn)]
         self._displayed, self._stale, self._renewed = False, True, 0.0
+        self.lock = threading.RLock()
         for picture in self._drawn:
             picture.observe(self._changed, "shown")
             picture.on_msg(lambda *_: self.renew())
@@ -62,14 +67,16 @@ class Live(VBox):
 
     def renew(self, pause: float = 0.0) -> None:
         """Renews the static picture, if it stands somewhere, is out of date and at least `pause` seconds old."""
-        if self._displayed and self._stale and time.monotonic() - self._renewed >= pause:
-            update_display(self._still(), raw=True, display_id=self.model_id)
+        with self.lock:
+            if self._displayed and self._stale and time.monotonic() - self._renewed >= pause:
+                update_display(self._still(), raw=True, display_id=self.model_id)
 
     def _still(self) -> dict[str, str]:
         """The static picture as a MIME bundle: the image, and its numbers as text."""
         buffer = io.BytesIO()
+        self._stale = False  # before it is drawn: what changes meanwhile is for the next one
         self.figure().savefig(buffer, format="png", dpi=80)
-        self._stale, self._renewed = False, time.monotonic()
+        self._renewed = time.monotonic()
         return {"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": repr(self)}
 
     def _ipython_display_(self) -> None:

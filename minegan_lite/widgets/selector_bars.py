@@ -5,7 +5,6 @@ import textwrap
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-import torch
 from ipywidgets import Button, IntSlider
 from torch import Tensor
 
@@ -40,15 +39,11 @@ class Picture(live.Drawn):
 class SelectorBars(live.Live):
     """p_i of each source as bars, a supersample with its winner, and single samples drawn by p (Sec. 3.3).
 
-        bars = SelectorBars()
-        display(bars)
-        mined = mine(sources, target, watch=bars.update)
-
-    The bars grow while mining. Afterwards, or at once for a family that is given, a slider goes back to p as it was
-    after each minibatch that the selector counted (a training step has critic_steps + 1 of them). Below: one image of
-    each source, a supersample, the one framed that the critic scores highest; its seed is a control. The button draws
-    a source by p as it is at the end, whatever the slider says, then an image of that source: the first image of
-    mined.sample(1, seed=seed), the next seed at each click.
+    The bars move while mining: `bars = SelectorBars()`, then `display(bars)`, then `mine(…, watch=bars.update)`. A
+    slider goes back to p as it was after each minibatch that the selector counted (a training step has
+    critic_steps + 1 of them). Below: one image of each source, a supersample, the one framed that the critic scores
+    highest; its seed is a control. The button draws a source by p as it is at the end, whatever the slider says, then
+    an image of that source: what mined.sample(1, seed=seed) is, with the next seed at each click.
 
     mined: a MinedFamily; None waits for the first `update`. truth: the sources' true shares of the target by name,
         shown as marks, where they are known; a source that is not named has none. seed: of the first supersample and
@@ -70,9 +65,8 @@ class SelectorBars(live.Live):
         ema: bool | None = None,
     ):
         self.supersample_seed = live.seed_control(seed, "supersample (seed)")
-        self._mined, self._truth, self._ema = None, _checked(truth), ema
+        self._truth, self._ema = _checked(truth), ema
         self._next_seed, self._sample_seed = seed, None
-        self._trace = torch.zeros(1, 0)
         self.shares = Picture(shown=NOTHING | {"line": "nothing mined yet: give mine(…) watch=….update"})
         self.supersample, self.sampled = Picture(shown=NOTHING), Picture(shown=NOTHING)
         self.position = IntSlider(
@@ -85,8 +79,11 @@ class SelectorBars(live.Live):
             [self.shares, self.position, self.supersample_seed, self.supersample, self.sample_one, self.sampled],
             "selector-bars",
         )
+        self.position.observe(self._moved, "value")
+        self.supersample_seed.observe(self._reseeded, "value")
+        self.sample_one.on_click(self._clicked)
         if mined is not None:
-            self.update(mined)
+            self._take(mined, True)
 
     def __repr__(self) -> str:
         rows = ", ".join(f"{name} {p}" for name, p, *_ in self.shares.shown["rows"])
@@ -97,25 +94,28 @@ class SelectorBars(live.Live):
     def update(self, mined: MinedFamily) -> None:
         """Shows the family as it is now, at the end of its history: what mine(watch=…) is to call.
 
-        A sample that was drawn is drawn anew, with the same seed. Errors as above.
+        A sample that was drawn is drawn anew, with the same seed. Until the last step the two controls that draw are
+        off: a draw in between would find networks, and leave them, in the midst of training. Errors as above.
         """
-        self._check(mined)
-        if self._mined is None:
-            for control in (self.position, self.supersample_seed, self.sample_one):
-                control.disabled = False
-            self.position.observe(self._show_shares, "value")
-            self.supersample_seed.observe(self._show_supersample, "value")
-            self.sample_one.on_click(self._to_next_sample)
-        self._mined, self._trace = mined, mined.selector.trace()  # (minibatches + 1, N)
-        end = len(self._trace) - 1
-        with self.position.hold_sync():
-            self.position.max = end
-            self.position.value = end
-        self._show_shares()
-        self._show_supersample()
-        self._show_sample()
-        finished = bool(mined.history) and mined.history[-1]["step"] == mined.settings["steps"]
+        finished = self._take(mined, False)
         self.renew(0.0 if finished else PAUSE)
+
+    def _take(self, mined: MinedFamily, at_rest: bool) -> bool:
+        """Shows a family that nothing trains any more, or that may be in training; gives whether it is finished."""
+        self._check(mined)
+        finished = bool(mined.history) and mined.history[-1]["step"] == mined.settings["steps"]
+        with self.lock:
+            self.supersample_seed.disabled = self.sample_one.disabled = not (at_rest or finished)
+            self._mined, self._trace = mined, mined.selector.trace()  # (minibatches + 1, N)
+            self.position.disabled = False
+            end = len(self._trace) - 1
+            with self.position.hold_sync():
+                self.position.max = end
+                self.position.value = end
+            self._show_shares()
+            self._draw_supersample()
+            self._draw_sample()
+        return finished
 
     def _check(self, mined: MinedFamily) -> None:
         if not isinstance(mined, MinedFamily):
@@ -130,7 +130,25 @@ class SelectorBars(live.Live):
         if twice := [name for name in self._truth if names.count(name) > 1]:
             raise UserError(f"truth cannot tell apart the sources that are called {twice[0]}: give them other names")
 
-    def _show_shares(self, _change: Any = None) -> None:
+    # Each control does nothing while it is off: a message can have been on its way when that was decided.
+
+    def _moved(self, _change: Any) -> None:
+        with self.lock:
+            if not self.position.disabled:
+                self._show_shares()
+
+    def _reseeded(self, _change: Any) -> None:
+        with self.lock:
+            if not self.supersample_seed.disabled:
+                self._draw_supersample()
+
+    def _clicked(self, _button: Button) -> None:
+        with self.lock:
+            if not self.sample_one.disabled:
+                self._sample_seed, self._next_seed = self._next_seed, self._next_seed + 1
+                self._draw_sample()
+
+    def _show_shares(self) -> None:
         """p after as many minibatches as the slider says. The axis ends where it holds all of the history."""
         names, p = [gan.name for gan in self._mined.sources], self._trace[self.position.value].tolist()
         truth = [self._truth.get(name, 0.0) if self._truth else None for name in names]
@@ -145,12 +163,12 @@ class SelectorBars(live.Live):
             "rows": rows,
         }
 
-    def _show_supersample(self, _change: Any = None) -> None:
+    def _draw_supersample(self) -> None:
         """The supersample of the seed that the control says."""
         images, scores, winner = self._mined.supersample(seed=self.supersample_seed.value, ema=self._ema)
         _check_finite(images, scores)
         names = [gan.name for gan in self._mined.sources]
-        notes = [f"score {score:.3f}" for score in scores.tolist()]
+        notes = [f"{score:.3f}" for score in scores.tolist()]
         notes[winner] += ", wins"
         figures = [
             {"image": live.data_url(image), "name": name, "note": note, "winner": i == winner}
@@ -160,11 +178,7 @@ class SelectorBars(live.Live):
         line = f"supersample {self.supersample_seed.value}: the critic scores {names[winner]} highest"
         self.supersample.shown = NOTHING | {"line": line, "figures": figures}
 
-    def _to_next_sample(self, _button: Button) -> None:
-        self._sample_seed, self._next_seed = self._next_seed, self._next_seed + 1
-        self._show_sample()
-
-    def _show_sample(self) -> None:
+    def _draw_sample(self) -> None:
         """What the last click drew; nothing before the first."""
         if self._sample_seed is None:
             return

@@ -1,4 +1,4 @@
-"""The latent-shift widget in a real JupyterLab: moved by keyboard, then without its kernel, then reopened."""
+"""The widgets in a real JupyterLab: moved by keyboard, while mining, then without a kernel, then reopened."""
 
 import json
 import os
@@ -16,16 +16,18 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
-from tiny import unmined_digits
+from test_family import tiny_sources
+from tiny import tiny_target, unmined_digits
 
 from minegan_lite import chapters
-from minegan_lite.widgets import LatentShift
+from minegan_lite.training import mine
+from minegan_lite.widgets import LatentShift, SelectorBars
 
 TIMEOUT = 120  # seconds for each step: a busy machine may be that slow, an idle one takes a tenth of it
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser():
     """Chromium: the system's, else Playwright's own; skipped where there is none."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="no browser: Playwright is not installed")
@@ -42,9 +44,10 @@ def browser():
         launched.close()
 
 
-@pytest.fixture
-def lab(tmp_path):
-    """A JupyterLab of its own over tmp_path/work, nothing of the user's configuration: from a path to an address."""
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A JupyterLab of its own, nothing of the user's configuration: its folder, and from a path to an address."""
+    tmp_path = tmp_path_factory.mktemp("lab")
     work, config = tmp_path / "work", tmp_path / "config"
     (config / "labconfig").mkdir(parents=True)
     work.mkdir()
@@ -72,7 +75,7 @@ def lab(tmp_path):
         )  # fmt: skip
         try:
             wait_for(f"http://127.0.0.1:{port}/api?token={token}", server, tmp_path / "lab.log")
-            yield f"http://127.0.0.1:{port}/lab{{}}?token={token}".format
+            yield work, f"http://127.0.0.1:{port}/lab{{}}?token={token}".format
         finally:
             server.terminate()
             try:
@@ -92,21 +95,38 @@ def wait_for(url, server, log):
     pytest.fail(f"JupyterLab did not start:\n{log.read_text()}")
 
 
-def test_a_slider_moves_the_picture_which_outlives_its_kernel(lab, browser, tmp_path):
-    notebook = tmp_path / "work" / "shift.ipynb"
-    program = "import tiny\nfrom minegan_lite.widgets import LatentShift\n\nLatentShift(tiny.unmined_digits())"
-    nbformat.write(new_notebook(cells=[new_code_cell(program)], metadata=chapters.METADATA), notebook)
+def running(browser, lab, name, *programs):
+    """A page with a notebook of these cells, the first of them running, its faults, and the hosts it asked."""
+    work, address = lab
+    nbformat.write(new_notebook(cells=[*map(new_code_cell, programs)], metadata=chapters.METADATA), work / name)
     page = browser.new_page(viewport={"width": 1200, "height": 900})
     page.set_default_timeout(1000 * TIMEOUT)
     faults, asked = [], set()
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("request", lambda request: asked.add(urllib.parse.urlsplit(request.url).hostname))
-
-    page.goto(lab("/tree/shift.ipynb"))
+    page.goto(address(f"/workspaces/{Path(name).stem}/tree/{name}"))  # of its own: what else is open stays there
     page.wait_for_selector(".jp-Notebook-cell")
     page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.ready")
-    page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    run_next(page)
+    return page, faults, asked
+
+
+def run_next(page):
+    """Lets the next cell begin, without waiting for its end."""
+    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-cell-and-select-next') }")
+
+
+def wait_for_still(page, widget):
+    """Waits until the static picture is this one; gives it and its address."""
+    url = "data:image/png;base64," + widget._still()["image/png"]
+    page.wait_for_function("url => document.querySelector('.jp-RenderedImage img').src === url", arg=url)
+    return page.locator(".jp-RenderedImage img"), url
+
+
+def test_a_slider_moves_the_picture_which_outlives_its_kernel(lab, browser, tmp_path):
+    program = "import tiny\nfrom minegan_lite.widgets import LatentShift\n\nLatentShift(tiny.unmined_digits())"
+    page, faults, asked = running(browser, lab, "shift.ipynb", program)
     twin = LatentShift(unmined_digits())  # the same, here: one seed, one widget
 
     def shows_the_same():
@@ -135,9 +155,7 @@ def test_a_slider_moves_the_picture_which_outlives_its_kernel(lab, browser, tmp_
     assert all(a != b for a, b in zip(moved, shows_the_same(), strict=True))
 
     # the static picture: renewed after the drag, hidden as long as the widget is there
-    still = page.locator(".jp-RenderedImage img")
-    url = "data:image/png;base64," + twin._still()["image/png"]
-    page.wait_for_function("url => document.querySelector('.jp-RenderedImage img').src === url", arg=url)
+    still, url = wait_for_still(page, twin)
     assert not still.is_visible()
     page.screenshot(path=tmp_path / "live.png")
     assert faults == []  # later, JupyterLab has some of its own to tell about the kernel that is gone
@@ -145,7 +163,7 @@ def test_a_slider_moves_the_picture_which_outlives_its_kernel(lab, browser, tmp_
     page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
     shows_the_same()  # nothing of it is gone
     page.screenshot(path=tmp_path / "shut_down.png")
-    page.goto(lab("/workspaces/later"))
+    page.goto(lab[1]("/workspaces/later"))
     page.wait_for_function("() => window.jupyterapp?.shell")
     page.evaluate(
         "async () => { await window.jupyterapp.restored; await window.jupyterapp.commands.execute('docmanager:open',"
@@ -156,3 +174,109 @@ def test_a_slider_moves_the_picture_which_outlives_its_kernel(lab, browser, tmp_
     assert page.locator(".latent-shift").count() == 0
     page.screenshot(path=tmp_path / "reopened.png")
     assert asked <= {"127.0.0.1", None}  # None: data URLs
+    page.close()
+
+
+MINING = {"steps": 6, "batch": 4, "log_every": 2, "progress": False, "device": "cpu"}
+SHOWN = """() => [...document.querySelectorAll('.selector-bars-picture')].map((picture) => ({
+    line: picture.querySelector('p').innerText,
+    rows: [...picture.querySelectorAll('tr:has(svg)')].map((row) => [
+        ...[...row.querySelectorAll('th, td:not(:has(svg))')].map((cell) => cell.innerText),
+        Number(row.querySelector('line').getAttribute('x1')), Number(row.querySelector('rect').getAttribute('width')),
+    ]),
+    ticks: [...picture.querySelectorAll('.selector-bars-axis span')].map((tick) => tick.innerText),
+    figures: [...picture.querySelectorAll('figure')].map((figure) => ({
+        image: figure.querySelector('img').src,
+        name: figure.querySelector('figcaption span').innerText,
+        note: figure.querySelector('figcaption span + span').innerText,
+        winner: getComputedStyle(figure.querySelector('img')).outlineStyle === 'solid',
+    })),
+}))"""
+
+
+def test_bars_grow_while_mining_and_go_back_afterwards(lab, browser, tmp_path):
+    truth = {f"tiny{i}": 0.1 for i in range(10)}
+    begin = f"""
+from pathlib import Path
+import time
+from test_family import tiny_sources
+from tiny import tiny_target
+from minegan_lite.training import mine
+from minegan_lite.widgets import SelectorBars
+
+bars = SelectorBars(truth={truth})
+bars.shares.on_msg(lambda *_: Path("rested").touch())
+bars"""
+    go_on = f"""
+def watch(mined):
+    bars.update(mined)
+    while not Path(f"seen{{len(mined.history)}}").exists():
+        time.sleep(0.05)
+
+mined = mine(tiny_sources(10), tiny_target(), watch=watch, **{MINING})"""
+    page, faults, asked = running(browser, lab, "bars.ipynb", begin, go_on)
+    work, twin, button = lab[0], SelectorBars(truth=truth), page.locator(".selector-bars button")
+
+    def shows_the_same():
+        shown = [dict(picture.shown) for picture in (twin.shares, twin.supersample, twin.sampled)]
+        for picture in shown:
+            picture["rows"] = [[*row[:3], 100 * row[3], 100 * row[4]] for row in picture["rows"]]
+        deadline = time.monotonic() + TIMEOUT
+        while (seen := page.evaluate(SHOWN)) != shown and time.monotonic() < deadline:
+            page.wait_for_timeout(50)
+        assert seen == shown
+
+    def watch(mined):  # the other kernel is kept busy until this one has seen what it shows
+        twin.update(mined)
+        shows_the_same()
+        assert button.is_disabled() == (mined.history[-1]["step"] < MINING["steps"])
+        (work / f"seen{len(mined.history)}").touch()
+
+    shows_the_same()
+    run_next(page)
+    mine(tiny_sources(10), tiny_target(), watch=watch, **MINING)
+
+    page.locator(".selector-bars .noUi-handle").focus()
+    page.keyboard.press("Home")
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    twin.position.value = 3
+    shows_the_same()
+    page.locator(".selector-bars input[type=number]").fill("5")
+    page.keyboard.press("Enter")
+    twin.supersample_seed.value = 5
+    shows_the_same()
+    button.focus()
+    for key in ("Enter", "Space"):
+        page.keyboard.press(key)
+        twin.sample_one.click()
+        shows_the_same()
+    still, _ = wait_for_still(page, twin)
+    assert not still.is_visible()
+    page.screenshot(path=tmp_path / "wide.png")
+
+    # nothing of ten sources is cut off, on a page or on a phone
+    page.evaluate("() => window.jupyterapp.commands.execute('application:toggle-left-area')")
+    for width in (700, 400):
+        page.set_viewport_size({"width": width, "height": 1400})
+        box = page.locator(".selector-bars")
+        page.wait_for_function("width => document.querySelector('.selector-bars').clientWidth < width", arg=width)
+        assert box.evaluate("box => box.scrollWidth <= box.clientWidth")
+        assert box.evaluate("box => box.getBoundingClientRect().right") <= width
+        box.evaluate("box => box.scrollIntoView()")
+        page.screenshot(path=tmp_path / f"{width}.png")
+
+    # taken from the page, it draws no more
+    assert (work / "rested").exists()
+    page.evaluate("() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
+    page.wait_for_function("() => !document.querySelector('.selector-bars')")
+    (work / "rested").unlink()
+    page.evaluate(
+        "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
+        ".requestExecute({code: 'bars.position.value = 1'}).done.then(() => null)"
+    )
+    page.wait_for_timeout(1500)
+    assert not (work / "rested").exists()
+    assert faults == []
+    assert asked <= {"127.0.0.1", None}
+    page.close()

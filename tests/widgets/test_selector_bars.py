@@ -88,7 +88,7 @@ def test_the_framed_image_is_the_one_that_the_critic_scores_highest(bars, mined)
         figures = shown["figures"]
         assert [figure["name"] for figure in figures] == NAMES
         assert [figure["winner"] for figure in figures] == (torch.arange(3) == scores.argmax()).tolist()
-        noted = [re.fullmatch(r"score (-?\d+\.\d{3})(, wins)?", figure["note"]) for figure in figures]
+        noted = [re.fullmatch(r"(-?\d+\.\d{3})(, wins)?", figure["note"]) for figure in figures]
         assert [float(note[1]) for note in noted] == pytest.approx(scores.tolist(), abs=0.00051)
         assert [bool(note[2]) for note in noted] == [figure["winner"] for figure in figures]
         winner = NAMES[scores.argmax()]
@@ -188,21 +188,53 @@ def test_it_follows_the_end_while_mining_and_changes_nothing(mined):
     assert all(torch.equal(weight, ours[name]) for name, weight in theirs.miners.state_dict().items())
 
 
-def test_a_drawn_sample_is_drawn_anew_with_its_seed(mined):
-    bars, looks = SelectorBars(seed=4), []
+def test_while_mining_nothing_but_the_trainer_draws():
+    """JupyterLab may handle a click in another thread: it must not find networks in the midst of training."""
+    bars, rounds = SelectorBars(seed=4), []
 
     def watch(mined):
         bars.update(mined)
-        if not looks:
-            assert bars.sampled.shown["figures"] == []
-            bars.sample_one.click()
-        looks.append((bars.image, mined.sample(1, seed=4)[0]))
+        finished = mined.history[-1]["step"] == FAST["steps"]
+        assert bars.supersample_seed.disabled == bars.sample_one.disabled == (not finished)
+        assert not bars.position.disabled
+        before = all_shown(bars)
+        click(bars.sample_one)
+        from_browser(bars.supersample_seed, value=5 + len(rounds))
+        assert (all_shown(bars)[1:] == before[1:]) == (not finished)
+        from_browser(bars.position, value=1)  # reads what was counted, and touches no network
+        check_shares(bars, NAMES, mined.selector.trace()[1], 1, len(mined.selector))
+        rounds.append(before[1]["line"])
 
-    mine(tiny_sources(3), tiny_target(), watch=watch, **FAST)
-    assert all(torch.equal(ours, theirs) for ours, theirs in looks)
-    assert not torch.equal(looks[0][0], looks[-1][0])
-    bars.sample_one.click()
-    assert torch.equal(bars.image, mined.sample(1, seed=5)[0])
+    mined = mine(tiny_sources(3), tiny_target(), watch=watch, **FAST)
+    assert [re.match(r"supersample (\d)", line)[1] for line in rounds] == ["4", "5", "6"]
+    assert torch.equal(bars.image, mined.sample(1, seed=4)[0])  # clicks that meant nothing took no seed
+
+
+def test_an_unfinished_run_that_is_shown_on_its_own_can_be_drawn_from(mined):
+    unfinished = replace(mined, settings={**mined.settings, "steps": 100})
+    bars = SelectorBars(unfinished, seed=2)
+    click(bars.sample_one)
+    assert torch.equal(bars.image, mined.sample(1, seed=2)[0])
+
+
+def test_what_threads_change_while_the_static_picture_is_drawn_is_not_lost(shell, bars, monkeypatch):
+    with capture_output():
+        shell.display_formatter.format(bars)
+    figure = bars.figure
+
+    def meanwhile():
+        drawn = figure()
+        from_browser(bars.position, value=0)
+        return drawn
+
+    from_browser(bars.position, value=1)
+    with capture_output() as captured:
+        monkeypatch.setattr(bars, "figure", meanwhile)
+        rest(bars.shares)
+        monkeypatch.undo()
+        rest(bars.shares)
+        rest(bars.shares)
+    assert len(captured.outputs) == 2
 
 
 def test_a_resumed_run_shows_all_of_its_history(tmp_path):
@@ -220,12 +252,18 @@ def test_a_resumed_run_shows_all_of_its_history(tmp_path):
 
 
 def test_a_second_stage_or_another_family_takes_the_place_of_the_first(mined):
+    """Also a sample that was drawn: anew, with its seed."""
     bars = SelectorBars(mined, seed=2)
-    tuned = finetune(mined, tiny_target(), watch=bars.update, **{**FAST, "steps": 2})
+    click(bars.sample_one)
+    first = all_shown(bars)
+    tuned = finetune(mined, tiny_target(), watch=bars.update, generator_lr=0.1, **{**FAST, "steps": 2})
     assert bars.position.max == 2 * MINIBATCHES < len(mined.selector)
-    assert all_shown(bars) == all_shown(SelectorBars(tuned, seed=2))
+    same_of_tuned = SelectorBars(tuned, seed=2)
+    click(same_of_tuned.sample_one)
+    assert all_shown(bars) == all_shown(same_of_tuned)
+    assert all(a != b for a, b in zip(first, all_shown(bars), strict=True))
     bars.update(mined)
-    assert all_shown(bars) == all_shown(SelectorBars(mined, seed=2))
+    assert all_shown(bars) == first
 
 
 def test_nothing_of_the_family_is_changed(mined):
