@@ -24,8 +24,8 @@ class OneClass(nn.Module):
 
     def __init__(self, generator: nn.Module, label: int):
         super().__init__()
-        if not 0 <= label < generator.embedding_dim:
-            raise UserError(f"the generator has {generator.embedding_dim} classes, there is no class {label}")
+        if not 0 <= label < len(generator.classes):
+            raise UserError(f"the generator has {len(generator.classes)} classes, there is no class {label}")
         self.generator, self.label = generator, label
         self.latent_dim, self.image_shape = generator.latent_dim, generator.image_shape
 
@@ -41,16 +41,17 @@ def classes_of(gan: GAN) -> list[GAN]:
     """
     if gan.generator.embedding_dim is None:
         raise UserError(f"{gan.name} is unconditional: it has no classes")
-    names = getattr(gan.generator, "classes", range(gan.generator.embedding_dim))
     return [
-        GAN(OneClass(gan.generator, i), gan.critic, gan.prior, f"{gan.name}:{name}") for i, name in enumerate(names)
+        GAN(OneClass(gan.generator, i), gan.critic, gan.prior, f"{gan.name}:{name}")
+        for i, name in enumerate(gan.generator.classes)
     ]
 
 
 def sources_of(gan: GAN | Sequence[GAN]) -> list[GAN]:
-    """The unconditional sources of what mine() takes: one GAN, several, or conditional ones, class by class.
+    """The unconditional sources of what mine() takes: one GAN, several, or one-hot conditional ones, class by class.
 
-    Raises UserError for none, for anything but GANs, and for sources that draw images of different shapes.
+    Raises UserError for none, for anything but GANs, for a conditional GAN whose classes are embedded (BigGAN's are too
+    many to be sources), and for sources that draw images of different shapes.
     """
     given = [gan] if isinstance(gan, GAN) else list(gan)
     if not given:
@@ -59,7 +60,13 @@ def sources_of(gan: GAN | Sequence[GAN]) -> list[GAN]:
         raise UserError(f"a source must be a GAN, got a {type(strange[0]).__name__}")
     sources = []
     for one in given:
-        sources += [one] if one.generator.embedding_dim is None else classes_of(one)
+        embedded, classes = one.generator.embedding_dim, len(getattr(one.generator, "classes", ()))
+        if embedded not in (None, classes):
+            raise UserError(
+                f"{one.name} embeds its {classes} classes in {embedded} numbers: mine those that you mean, as in "
+                "classes_of(gan)[:10]"
+            )
+        sources += [one] if embedded is None else classes_of(one)
     shapes = {one.name: tuple(one.generator.image_shape) for one in sources}
     if len(set(shapes.values())) > 1:
         other = next(name for name, shape in shapes.items() if shape != shapes[sources[0].name])

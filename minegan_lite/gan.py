@@ -22,7 +22,8 @@ class GAN:
     """A pretrained GAN (Sec. 3.1).
 
     generator: an nn.Module with `latent_dim`, `image_shape` (C, H, W) and `embedding_dim` (None if unconditional);
-        `generator(z)`, z (n, latent_dim), gives images (n, C, H, W), nominally in [−1, 1].
+        `generator(z)`, z (n, latent_dim), gives images (n, C, H, W), nominally in [−1, 1]. A conditional one is called
+        generator(z, embedding), with `embed(labels)` → (n, embedding_dim) and `classes`, what its classes are called.
     critic: an nn.Module; `critic(x)` gives scores (n, 1). None where the source publishes no critic.
     prior: draws latents, `prior(n, rng)` → (n, latent_dim), rng a CPU torch.Generator.
     name: what results and messages call it.

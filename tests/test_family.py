@@ -355,6 +355,14 @@ def test_the_classes_of_a_conditional_gan_are_its_generator_at_each_label():
         OneClass(gan.generator, 3)
 
 
+def test_embedded_classes_are_mined_some_at_a_time():
+    gan = conditional_gan()
+    gan.generator.embedding_dim, gan.generator.embed = 5, lambda labels: torch.zeros(len(labels), 3)
+    with pytest.raises(UserError, match=r"embeds its 3 classes in 5 numbers: .*classes_of"):
+        mine(gan, digits_target(), **FAST)
+    assert len(mine(classes_of(gan)[1:], digits_target(), **FAST).miners) == 2
+
+
 def test_mining_leaves_the_label_term_of_a_conditional_critic_out():
     gan = conditional_gan()
     x, labels = digits_target(4), torch.tensor([0, 1, 2, 1])

@@ -1,0 +1,121 @@
+"""Public weights as a GAN of ours: one file per layout, each pure functions from a state dict to our networks.
+
+    gan = minegan_lite.checkpoints.load("G_ema.pth", critic="D.pth")
+
+A layout is a module with NAME and three functions (see `Layout`); a new one is added to LAYOUTS, nowhere else.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from minegan_lite.checkpoints import (
+    biggan_deep_hf,
+    biggan_pytorch,
+    biggan_studiogan,
+    pgan_zoo,
+    progan_genforce,
+    sngan_chainer,
+    sngan_mimicry,
+    sngan_studiogan,
+    stylegan2_ada,
+    stylegan2_rosinality,
+    stylegan_rosinality,
+)
+from minegan_lite.checkpoints.loading import read, tidy
+from minegan_lite.errors import UserError
+from minegan_lite.gan import GAN, StandardNormal
+
+
+class Layout(Protocol):
+    """What a layout module offers. `state` is what `loading.tidy` leaves of a file: nested dicts, float32 tensors.
+
+    Two names are optional: ALLOWED_GLOBALS, pairs (class of ours, "full.name" in the pickle) that its files need, and
+    HINTS, {part of a class name in the pickle: what to do}, for files that no safe reader opens.
+    """
+
+    NAME: str
+
+    def matches(self, state: Mapping[str, Any]) -> bool:
+        """Whether a file with these keys holds a generator in this layout; only one layout may say yes."""
+
+    def generator(self, state: Mapping[str, Any], averaged: bool) -> nn.Module:
+        """The generator, every tensor from the file; the averaged one where there are two and `averaged` is true."""
+
+    def critic(self, state: Mapping[str, Any]) -> nn.Module | None:
+        """The critic in the same file, or in the file given as critic; None where `state` holds none."""
+
+
+LAYOUTS: tuple[ModuleType, ...] = (
+    biggan_deep_hf,
+    biggan_pytorch,
+    biggan_studiogan,
+    pgan_zoo,
+    progan_genforce,
+    sngan_chainer,
+    sngan_mimicry,
+    sngan_studiogan,
+    stylegan2_ada,
+    stylegan2_rosinality,
+    stylegan_rosinality,
+)
+
+
+def load(
+    source: str | Path | Mapping[str, Any],
+    layout: str | None = None,
+    *,
+    critic: str | Path | Mapping[str, Any] | None = None,
+    averaged: bool = True,
+    name: str | None = None,
+) -> GAN:
+    """A GAN from a public checkpoint: float32 on the CPU, in eval mode, prior N(0, I); critic None if there is none.
+
+    source: a file (.pth, .pt, .npz, .safetensors) or what it holds; layout: a name of LAYOUTS, by default told from the
+    keys; critic: its file where generator and critic lie in two; averaged: the averaged generator where a file holds
+    both; name: the GAN's, by default the file's or the layout's. Sizes are inferred from the tensors' shapes.
+    Nothing that a file asks to be run is run. Raises UserError for a file that is missing, damaged, hostile or in no
+    layout we know, and for a tensor that is missing or misshapen.
+    """
+    state = _open(source)
+    chosen = _layout(state, layout)
+    critic_state = state if critic is None else _open(critic)
+    try:
+        with torch.random.fork_rng(devices=[]):  # networks draw their first weights, which the file then replaces
+            generator, judge = chosen.generator(state, averaged), chosen.critic(critic_state)
+    except UserError:
+        raise
+    except (ArithmeticError, IndexError, RuntimeError, ValueError) as error:  # sizes of which no network can be made
+        raise UserError(f"the checkpoint's sizes do not fit each other in the layout {chosen.NAME}: {error}") from error
+    if judge is None and critic is not None:
+        raise UserError(f"no critic in the layout {chosen.NAME} in {_called(critic)}: give the discriminator's file")
+    own = chosen.NAME if isinstance(source, Mapping) else Path(source).stem
+    prior = StandardNormal(generator.latent_dim)
+    return GAN(generator.eval(), None if judge is None else judge.eval(), prior, name or own)
+
+
+def _open(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(source, Mapping):
+        return tidy(source)
+    allowed = [pair for layout in LAYOUTS for pair in getattr(layout, "ALLOWED_GLOBALS", ())]
+    hints = {part: hint for layout in LAYOUTS for part, hint in getattr(layout, "HINTS", {}).items()}
+    return tidy(read(Path(source), allowed, hints))
+
+
+def _layout(state: dict[str, Any], name: str | None) -> ModuleType:
+    known = ", ".join(layout.NAME for layout in LAYOUTS)
+    found = [layout for layout in LAYOUTS if (layout.matches(state) if name is None else name == layout.NAME)]
+    if name is not None and not found:
+        raise UserError(f"unknown layout {name!r}: known are {known}")
+    if len(found) != 1:
+        keys = ", ".join(list(state)[:4]) or "none"
+        raise UserError(f"no known generator layout has these keys ({keys}, …): known are {known}")
+    return found[0]
+
+
+def _called(source: str | Path | Mapping[str, Any]) -> str:
+    return "the given critic" if isinstance(source, Mapping) else str(source)
