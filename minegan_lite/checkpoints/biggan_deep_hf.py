@@ -17,10 +17,12 @@ SPECTRAL = {"weight": "weight_orig", "u": "weight_u", "v": "weight_v"}
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
+    """Whether `state` holds a generator in this layout (Layout.matches)."""
     return any(re.search(r"^generator\.layers\.\d+\.bn_\d\.running_means$", key) for key in state)
 
 
 def generator(state: Mapping[str, Tensor], averaged: bool) -> nn.Module:
+    """The generator that `state` holds (Layout.generator)."""
     attention = numbers(state, r"generator\.layers\.(\d+)\.(?:gamma|snconv)")
     blocks = [i for i in range(count(state, r"generator\.layers\.(\d+)\.")) if i not in attention]
     first = [f"generator.layers.{i}" for i in blocks[::2]]  # the first block of each pair
@@ -74,4 +76,5 @@ def rules(blocks: Sequence[int]) -> tuple[Rule, ...]:
 
 
 def critic(state: Mapping[str, Tensor]) -> None:
+    """The critic that `state` holds, None where it has none (Layout.critic)."""
     return None

@@ -40,6 +40,7 @@ CRITIC = (*COMMON, (r"^head\.linear\.", "linear."), (r"^head\.rows\.", "embed.")
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
+    """Whether `state` holds a generator in this layout (Layout.matches)."""
     return any(key.endswith(".stored_mean") for key in state)
 
 
@@ -75,6 +76,7 @@ def split(state: Mapping[str, Tensor], condition: int, linear: str, shared: str)
 
 
 def critic(state: Mapping[str, Tensor]) -> nn.Module | None:
+    """The critic that `state` holds, None where it has none (Layout.critic)."""
     if matches(state):  # a generator's file
         return None
     channels = [

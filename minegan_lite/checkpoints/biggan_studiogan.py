@@ -16,6 +16,7 @@ critic = studiogan.critic
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
+    """Whether `state` holds a generator in this layout (Layout.matches)."""
     return any(re.search(r"^blocks\.\d+\.0\.bn1\.gain\.weight_orig$", key) for key in state)
 
 

@@ -1,7 +1,6 @@
 """What every layout needs: reading a stranger's file without running it, and filling a network tensor by tensor."""
 
 import math
-import pickle
 import re
 import statistics
 import warnings
@@ -53,14 +52,14 @@ def read(path: Path, allowed: Iterable[tuple[type, str]] = (), hints: Mapping[st
             return torch.load(path, map_location="cpu", weights_only=True)
     except UserError:
         raise
-    except pickle.UnpicklingError as error:
+    except Exception as error:  # readers of damaged files raise almost anything
+        if type(error).__name__ != "UnpicklingError":
+            raise UserError(f"{path} is damaged or no checkpoint ({type(error).__name__}): fetch it again") from error
         asked = re.search(r"GLOBAL (\S+)", str(error))
         asks = f"it asks for {asked[1]}" if asked else "its pickle holds more than tensors, or is damaged"
         hint = next((hint for part, hint in (hints or {}).items() if part.encode() in head), None)
         advice = hint or "save its state dicts alone, with the code that wrote it"
         raise UserError(f"{path} was not opened, and nothing in it was run: {asks}; {advice}") from error
-    except Exception as error:  # readers of damaged files raise almost anything
-        raise UserError(f"{path} is damaged or no checkpoint ({type(error).__name__}): fetch it again") from error
 
 
 def tidy(state: Any) -> dict[str, Any]:

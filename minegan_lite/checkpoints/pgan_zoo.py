@@ -28,10 +28,12 @@ ALLOWED_GLOBALS = [(Config, "models.utils.config.BaseConfig")]
 
 
 def matches(state: Mapping[str, Any]) -> bool:
+    """Whether `state` holds a generator in this layout (Layout.matches)."""
     return any(key.startswith("formatLayer.") for key in generator_part(state, True, *PARTS))
 
 
 def generator(state: Mapping[str, Any], averaged: bool) -> nn.Module:
+    """The generator that `state` holds (Layout.generator)."""
     own, alpha = generator_part(state, averaged, *PARTS), _alpha(state)
     m = _infix(own)
     at = [f"scaleLayers.{i}" for i in range(count(own, r"toRGBLayers\.(\d+)\.") - 1)]
@@ -50,6 +52,7 @@ def generator(state: Mapping[str, Any], averaged: bool) -> nn.Module:
 
 
 def critic(state: Mapping[str, Any]) -> nn.Module | None:
+    """The critic that `state` holds, None where it has none (Layout.critic)."""
     own = state.get("netD", state)
     if not any(key.startswith("decisionLayer.") for key in own):
         return None
@@ -75,6 +78,7 @@ def critic(state: Mapping[str, Any]) -> nn.Module | None:
 
 
 def generator_rules(m: str) -> tuple[Rule, ...]:
+    """From the names of our generator's tensors to those in the file."""
     return (
         (r"^project\.", f"formatLayer{m}."),
         (r"^first\.", f"groupScale0.0{m}."),
@@ -84,6 +88,7 @@ def generator_rules(m: str) -> tuple[Rule, ...]:
 
 
 def critic_rules(m: str) -> tuple[Rule, ...]:
+    """From the names of our critic's tensors to those in the file."""
     return (
         (r"^from_rgb\.(\d+)\.", rf"fromRGBLayers.\1{m}."),
         (r"^blocks\.(\d+)\.([01])\.", rf"scaleLayers.\1.\2{m}."),

@@ -24,11 +24,13 @@ IGNORED = r"^lod$"
 
 
 def matches(state: Mapping[str, Any]) -> bool:
+    """Whether `state` holds a generator in this layout (Layout.matches)."""
     own = generator_part(state.get("models", state), True, *PARTS)
     return any(re.match(r"output\d", key) for key in own)
 
 
 def generator(state: Mapping[str, Any], averaged: bool) -> nn.Module:
+    """The generator that `state` holds (Layout.generator)."""
     own = generator_part(state.get("models", state), averaged, *PARTS)
     old = any(".wscale." in key for key in own)
     w, b = (".conv.weight", ".wscale.bias") if old else (".weight", ".bias")
@@ -47,6 +49,7 @@ def generator(state: Mapping[str, Any], averaged: bool) -> nn.Module:
 
 
 def critic(state: Mapping[str, Any]) -> nn.Module | None:
+    """The critic that `state` holds, None where it has none (Layout.critic)."""
     state = state.get("models", state)
     own = state.get("discriminator", state)
     if not any(re.match(r"input\d", key) for key in own):
@@ -69,6 +72,7 @@ def critic(state: Mapping[str, Any]) -> nn.Module | None:
 
 
 def generator_rules(w: str = ".weight", b: str = ".bias") -> tuple[Rule, ...]:
+    """From the names of our generator's tensors to those in the file."""
     return (
         (r"^project\.", "layer0."),
         (r"^first\.", "layer1."),

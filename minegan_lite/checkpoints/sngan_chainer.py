@@ -20,10 +20,12 @@ BLOCK = ((r"\.", "/"), (r"/conv([12])/", r"/c\1/"), (r"/shortcut/", "/c_sc/"))
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
+    """Whether `state` holds a generator in this layout (Layout.matches)."""
     return any(key.endswith("/avg_mean") for key in state)
 
 
 def generator(state: Mapping[str, Tensor], averaged: bool) -> nn.Module:
+    """The generator that `state` holds (Layout.generator)."""
     last = count(state, r"block(\d+)/")  # blocks count from 2, and what follows them goes on
     # rows of classes (classes, channels) become the weights of a linear layer (channels, classes)
     tables = {key: x.mT for key, x in state.items() if key.endswith(("gammas/W", "betas/W")) and x.ndim == 2}
@@ -56,6 +58,7 @@ def generator(state: Mapping[str, Tensor], averaged: bool) -> nn.Module:
 
 
 def critic(state: Mapping[str, Tensor]) -> nn.Module | None:
+    """The critic that `state` holds, None where it has none (Layout.critic)."""
     if matches(state):  # a generator's file
         return None
     last = count(state, r"block(\d+)/")

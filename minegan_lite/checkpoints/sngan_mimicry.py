@@ -15,10 +15,12 @@ NAME = "sngan-mimicry"
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
+    """Whether `state` holds a generator in this layout (Layout.matches)."""
     return any(re.search(r"^block\d+\.b1\.running_mean$", key) for key in state)
 
 
 def generator(state: Mapping[str, Tensor], averaged: bool) -> nn.Module:
+    """The generator that `state` holds (Layout.generator)."""
     last = count(state, r"block(\d+)\.")  # blocks count from 2, and what follows them goes on
     at = [f"block{i}" for i in range(2, last)]
     channels = [agreed(state, *((f"{b}.b1.{what}", 0) for what in ("weight", "bias", "running_mean"))) for b in at]
@@ -43,4 +45,5 @@ def generator(state: Mapping[str, Tensor], averaged: bool) -> nn.Module:
 
 
 def critic(state: Mapping[str, Tensor]) -> None:
+    """The critic that `state` holds, None where it has none (Layout.critic)."""
     return None

@@ -15,6 +15,7 @@ critic = studiogan.critic
 
 
 def matches(state: Mapping[str, Tensor]) -> bool:
+    """Whether `state` holds a generator in this layout (Layout.matches)."""
     return any(re.search(r"^blocks\.\d+\.0\.conv2d0\.weight$", key) for key in state)
 
 

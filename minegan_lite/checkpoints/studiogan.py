@@ -56,6 +56,7 @@ def channels(state: Mapping[str, Tensor], blocks: list[int], weight: str, bn: st
 
 
 def critic(state: Mapping[str, Tensor]) -> nn.Module | None:
+    """The critic that `state` holds, None where it has none (Layout.critic)."""
     if "bn4.weight" in state or "linear0.bias" in state:  # a generator's file
         return None
     blocks, attention = places(state)

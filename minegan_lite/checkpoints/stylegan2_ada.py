@@ -28,10 +28,12 @@ HINTS = {"torch_utils.persistence": RECIPE}
 
 
 def matches(state: Mapping[str, Any]) -> bool:
+    """Whether `state` holds a generator in this layout (Layout.matches)."""
     return any(key.startswith("synthesis.b4.") for key in generator_part(state, True, *PARTS))
 
 
 def generator(state: Mapping[str, Any], averaged: bool) -> nn.Module:
+    """The generator that `state` holds (Layout.generator)."""
     own = generator_part(state, averaged, *PARTS)
     check_filters(own, FILTERS, stylegan2.BLUR)
     if any(key.startswith("mapping.embed.") for key in own):
@@ -70,6 +72,7 @@ def generator(state: Mapping[str, Any], averaged: bool) -> nn.Module:
 
 
 def critic(state: Mapping[str, Any]) -> nn.Module | None:
+    """The critic that `state` holds, None where it has none (Layout.critic)."""
     own = state.get("D", state)
     if not any(key.startswith("b4.") for key in own):
         return None

@@ -34,10 +34,12 @@ GENERATOR = (
 
 
 def matches(state: Mapping[str, Any]) -> bool:
+    """Whether `state` holds a generator in this layout (Layout.matches)."""
     return any(key.startswith("conv1.conv.modulation.") for key in generator_part(state, True, *PARTS))
 
 
 def generator(state: Mapping[str, Any], averaged: bool) -> nn.Module:
+    """The generator that `state` holds (Layout.generator)."""
     own = generator_part(state, averaged, *PARTS)
     check_filters(own, FILTERS, stylegan2.BLUR, total=4)
     n = 1 + count(own, r"to_rgbs\.(\d+)\.")
@@ -68,6 +70,7 @@ def generator(state: Mapping[str, Any], averaged: bool) -> nn.Module:
 
 
 def critic(state: Mapping[str, Any]) -> nn.Module | None:
+    """The critic that `state` holds, None where it has none (Layout.critic)."""
     own = state.get("d", state)
     if not any(key.startswith("final_linear.") for key in own):
         return None

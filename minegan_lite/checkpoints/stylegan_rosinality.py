@@ -22,10 +22,12 @@ AT, RGB = "generator.progression", "generator.to_rgb"
 
 
 def matches(state: Mapping[str, Any]) -> bool:
+    """Whether `state` holds a generator in this layout (Layout.matches)."""
     return any(key.startswith(f"{AT}.") for key in generator_part(state, True, *PARTS))
 
 
 def generator(state: Mapping[str, Any], averaged: bool) -> nn.Module:
+    """The generator that `state` holds (Layout.generator)."""
     own = dict(generator_part(state, averaged, *PARTS))
     check_filters(own, r"\.conv1\.[12]\.weight(_flip)?$", stylegan.BLUR)
     n = count(own, r"generator\.progression\.(\d+)\.")
@@ -74,6 +76,7 @@ def generator(state: Mapping[str, Any], averaged: bool) -> nn.Module:
 
 
 def critic(state: Mapping[str, Any]) -> nn.Module | None:
+    """The critic that `state` holds, None where it has none (Layout.critic)."""
     own = state.get("discriminator", state)
     if not any(key.startswith("from_rgb.") for key in own):
         return None

@@ -54,16 +54,22 @@ class SpectralNorm:
 
 
 class SpectralConv2d(SpectralNorm, nn.Conv2d):
+    """nn.Conv2d, its weight divided by its spectral norm."""
+
     def forward(self, x: Tensor) -> Tensor:
         return self._conv_forward(x, self.normalised_weight(), self.bias)
 
 
 class SpectralLinear(SpectralNorm, nn.Linear):
+    """nn.Linear, its weight divided by its spectral norm."""
+
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.normalised_weight(), self.bias)
 
 
 class SpectralEmbedding(SpectralNorm, nn.Embedding):
+    """nn.Embedding, its weight divided by its spectral norm."""
+
     def forward(self, labels: Tensor) -> Tensor:
         return F.embedding(labels, self.normalised_weight())
 

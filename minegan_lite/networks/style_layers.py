@@ -39,6 +39,7 @@ def pixel_norm(x: Tensor, reciprocal: bool = False) -> Tensor:
 
 
 def leaky(x: Tensor) -> Tensor:
+    """Leaky ReLU of slope 0.2, without a gain."""
     return F.leaky_relu(x, 0.2)
 
 
