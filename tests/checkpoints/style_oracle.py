@@ -1,10 +1,14 @@
 """Random checkpoints, and arithmetic for reading them again without our networks."""
 
 import math
+from collections.abc import Callable, Iterable
 
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from minegan_lite import UserError, checkpoints
 
 
 def random_state(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, torch.Tensor]:
@@ -115,3 +119,15 @@ def modulated(x, weight, style, up: bool, demodulate: bool) -> torch.Tensor:
 def he(weight: torch.Tensor, gain: float = 2.0) -> float:
     """√(gain / fan-in)."""
     return math.sqrt(gain / weight[0].numel())
+
+
+def each_is_named(a_file: Callable[[], dict], part: str, keys: Iterable[str]) -> None:
+    """Loading a_file() without one of the keys of a part, or with it twice as long, is refused by that key's name."""
+    for key in keys:
+        state = a_file()
+        tensor = state[part].pop(key)
+        with pytest.raises(UserError, match=key.replace(".", r"\.")):
+            checkpoints.load(state)
+        state[part][key] = torch.cat([tensor, tensor])
+        with pytest.raises(UserError, match=key.replace(".", r"\.")):
+            checkpoints.load(state)

@@ -10,6 +10,7 @@ from tests.checkpoints.style_oracle import (
     agree,
     differ,
     double,
+    each_is_named,
     halved,
     he,
     lrelu,
@@ -285,13 +286,5 @@ def test_another_blur_is_refused():
 def test_a_missing_or_misshapen_tensor_is_named(part):
     rgb = "to_rgb.3." if part == "g_running" else "from_rgb.0."
     shapes = shapes_g() if part == "g_running" else shapes_d()
-    for key in shapes:
-        if "_rgb." in key and rgb not in key:
-            continue  # only the full resolution's are used
-        state = a_file()
-        tensor = state[part].pop(key)
-        with pytest.raises(UserError, match=key.replace(".", r"\.")):
-            checkpoints.load(state)
-        state[part][key] = torch.cat([tensor, tensor])
-        with pytest.raises(UserError, match=key.replace(".", r"\.")):
-            checkpoints.load(state)
+    used = [key for key in shapes if "_rgb." not in key or rgb in key]  # only the full resolution's
+    each_is_named(a_file, part, used)
