@@ -202,7 +202,7 @@ def _weights(settings: dict[str, Any], ema: bool | None) -> str:
 
 
 def _device(module: nn.Module) -> torch.device:
-    return next(module.parameters()).device
+    return next(module.parameters(), torch.empty(0)).device
 
 
 def _positive(n: int) -> int:

@@ -46,6 +46,17 @@ class Miner(nn.Module):
         return self.layers[-1](h)  # (n, sizes[-1])
 
 
+class NoMiner(nn.Module):
+    """z → z: what stands in a miner's place where a method has none (transfer/)."""
+
+    def __init__(self, latent_dim: int):
+        super().__init__()
+        self.sizes = (latent_dim, latent_dim)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z
+
+
 @torch.no_grad()
 def paper_init(miner: Miner, rng: torch.Generator) -> None:
     """Supplement A to the letter: every weight ~ N(0, 0.01²), biases zero.

@@ -130,6 +130,25 @@ def pick_device(device: str) -> torch.device:
         raise UserError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
 
 
+def target_images(target: FewShot | Tensor, gan: GAN) -> Tensor:
+    """The target's training images (n, C, H, W), checked to be some that the source could draw. Raises UserError."""
+    images, shape = target.train if isinstance(target, FewShot) else target, tuple(gan.generator.image_shape)
+    if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
+        raise UserError("the target must be a few_shot result or a float tensor of images (n, C, H, W)")
+    if tuple(images.shape[1:]) != shape:
+        raise UserError(
+            f"the target's images are {tuple(images.shape[1:])}, {gan.name} draws {shape}: resize them first"
+        )
+    if len(images) < 2:
+        raise UserError(f"mining needs at least 2 images, got {len(images)}")
+    if not images.isfinite().all():
+        raise UserError("the target's images hold NaN or infinite values")
+    if images.min() < -1 or images.max() > 1:
+        low, high = images.min().item(), images.max().item()
+        raise UserError(f"the target's images must lie in [-1, 1], got values from {low:.3g} to {high:.3g}")
+    return images
+
+
 def check_images(
     target: FewShot | Tensor, sources: Sequence[GAN], settings: Settings, critic: nn.Module | None = None
 ) -> Tensor:
@@ -137,7 +156,6 @@ def check_images(
 
     critic: the one to start from, None for what settings.critic_from says.
     """
-    images = target.train if isinstance(target, FewShot) else target
     first = sources[0]
     shape = tuple(first.generator.image_shape)
     judge = first
@@ -151,19 +169,7 @@ def check_images(
         critic = judge.critic
     if critic is None:
         raise UserError(f"{judge.name} has no critic to start from: give one as GAN(generator, critic, prior, name)")
-    if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
-        raise UserError("the target must be a few_shot result or a float tensor of images (n, C, H, W)")
-    if tuple(images.shape[1:]) != shape:
-        raise UserError(
-            f"the target's images are {tuple(images.shape[1:])}, {first.name} draws {shape}: resize them first"
-        )
-    if len(images) < 2:
-        raise UserError(f"mining needs at least 2 images, got {len(images)}")
-    if not images.isfinite().all():
-        raise UserError("the target's images hold NaN or infinite values")
-    if images.min() < -1 or images.max() > 1:
-        low, high = images.min().item(), images.max().item()
-        raise UserError(f"the target's images must lie in [-1, 1], got values from {low:.3g} to {high:.3g}")
+    images = target_images(target, first)
     probe = torch.zeros(2, *shape, device=next(critic.parameters()).device)
     try:
         with frozen(critic), torch.no_grad():

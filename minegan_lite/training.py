@@ -13,9 +13,10 @@ from minegan_lite.data import FewShot
 from minegan_lite.errors import UserError
 from minegan_lite.family import is_family, sources_of
 from minegan_lite.gan import GAN
+from minegan_lite.loop import Metric, Watch
 from minegan_lite.mined import MinedFamily, MinedGAN
 from minegan_lite.settings import Settings, check_images, describe, pick_device, resolve
-from minegan_lite.stage import Metric, Stage, Watch, new_miner, stream
+from minegan_lite.stage import Stage, new_miner, stream
 
 
 def mine(
@@ -54,7 +55,7 @@ def mine(
     record = describe("mine", sources, is_family(gan), target, images, preset, settings, where)
     with _fitting(sources, settings, where):
         stage = Stage.one(sources, settings, where)
-        return stage.train(images, record, out, progress, metric or _default_metric(target, sources[0]), watch)
+        return stage.train(images, record, out, progress, metric or default_metric(target, sources[0]), watch)
 
 
 def finetune(
@@ -86,7 +87,7 @@ def finetune(
     record["mined_sha256"] = runs.weights_fingerprint(*miners, mined.critic)
     with _fitting(sources, settings, where):
         stage = Stage.two(sources, miners, mined.critic, settings, where)
-        return stage.train(images, record, out, progress, metric or _default_metric(target, sources[0]), watch)
+        return stage.train(images, record, out, progress, metric or default_metric(target, sources[0]), watch)
 
 
 def load(run: str | Path, gan: GAN | Sequence[GAN] | None = None) -> MinedGAN | MinedFamily:
@@ -102,6 +103,8 @@ def load(run: str | Path, gan: GAN | Sequence[GAN] | None = None) -> MinedGAN | 
         key for key in ("stage", "source", "source_sha256", *Settings.__dataclass_fields__) if key not in record
     ]:
         raise UserError(f"{run} is no run of this version of minegan-lite: its run.json has no {missing[0]}")
+    if record["stage"] not in ("mine", "finetune"):
+        raise UserError(f"{run} is a run of adapt(): the same call goes on with it, or gives it back")
     if gan is None:
         from minegan_lite import zoo
 
@@ -132,7 +135,8 @@ def _fitting(sources: Sequence[GAN], settings: Settings, device: torch.device) -
         ) from None
 
 
-def _default_metric(target: FewShot | Tensor, gan: GAN) -> Metric | None:
+def default_metric(target: FewShot | Tensor, gan: GAN) -> Metric | None:
+    """The digit classifier's error where the target is a digit, else none."""
     if not isinstance(target, FewShot) or target.digit is None or tuple(gan.generator.image_shape) != (1, 28, 28):
         return None
     from minegan_lite import metrics, zoo

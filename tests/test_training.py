@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny import TinyCritic, everything, same, tiny_gan, tiny_target
 
-from minegan_lite import runs, stage, training
+from minegan_lite import loop, runs, stage, training
 from minegan_lite.data import FewShot
 from minegan_lite.errors import Diverged, UserError
 from minegan_lite.gan import GAN, StandardNormal
@@ -277,7 +277,7 @@ def test_the_critic_learns_from_every_target_image_and_only_from_them():
     """A target of one repeated image, told by the order of draws: the metric sees only what sample() gives."""
     seen = []
     mine(tiny_gan(), tiny_target(), metric=lambda images: seen.append(tuple(images.shape)) or 0.5, **FAST)
-    assert seen == [(stage.METRIC_SAMPLES, 1, 6, 6)] * 4
+    assert seen == [(loop.METRIC_SAMPLES, 1, 6, 6)] * 4
 
 
 def nan_image():
