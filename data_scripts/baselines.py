@@ -6,9 +6,10 @@ Two experiments, whose results are ledger entries NAME-METHOD-IMAGES-seedS:
     baseline-uci    the nines of another data set, scikit-learn's UCI digits, from mnist-all; 25 and 100 images
 
 All methods have the same images by seed, as many updates, minibatches and critic steps, averaged weights, and the same
-judges: held-out images, equally many fakes, the last step. Learning rates are each method's own: the best of three by
-the Fréchet distance to 1000 training-split nines that are nobody's target, with 100 images of seed 0; --tune measures
-that and records it as tuning-METHOD (of bsa also how far its latents reach). No held-out image is looked at for it.
+judges: held-out images, equally many fakes, the last step. Learning rates are each method's own: the best of three, a
+factor of three apart, or of more while the best is the last on its side, by the Fréchet distance to 1000 training-split
+nines that are nobody's target, with 100 images of seed 0; --tune measures that and records it as tuning-METHOD (of bsa
+also how far its latents reach). No held-out image is looked at for it.
 
 What is recorded is skipped and what was interrupted goes on.
 
@@ -18,6 +19,7 @@ What is recorded is skipped and what was interrupted goes on.
 """
 
 import argparse
+import math
 import shutil
 import time
 from dataclasses import asdict, replace
@@ -46,7 +48,7 @@ DIGIT, SAMPLES, DRAWS = 9, 5_200, 100
 SOURCES = {"baseline": "mnist-no-9", "baseline-uci": "mnist-all"}
 IMAGES = {"baseline": (25, 100, 1000), "baseline-uci": (25, 100)}
 SEEDS = (0, 1, 2)
-FACTORS, TRUNCATIONS = (1 / 3, 1.0, 3.0), (0.3, 0.5, 1.0)
+TRUNCATIONS = (0.3, 0.5, 1.0)
 # What --tune multiplies: the learning rate of what draws the images.
 RATES = {
     "scratch": {"generator_lr": 1e-3},
@@ -89,8 +91,9 @@ def tune(method: str, steps: int, precision: str, device: str, out: Path) -> str
     start = time.time()
     both = mnist_target(DIGIT, 1100, seed=0)
     target = replace(both, train=both.train[:100], held_out=both.train[100:], request=None)
-    tried = []
-    for factor in FACTORS:
+    tried, todo = [], [-1, 0, 1]
+    while todo:
+        factor = 3.0 ** todo.pop()
         mined = adapt(
             method, zoo.load(SOURCES["baseline"]), target, steps=steps, seed=0, precision=precision, device=device,
             progress=False, out=out / f"{name}-{factor:.2f}", log_every=steps, **options(method, factor),
@@ -98,7 +101,10 @@ def tune(method: str, steps: int, precision: str, device: str, out: Path) -> str
         for truncation in TRUNCATIONS if method == "bsa" else (None,):
             numbers = evaluate(_cut(mined, truncation), target, n=SAMPLES, seed=0)
             tried.append({"factor": factor, "truncation": truncation, "frechet": numbers["frechet"]["value"]})
-    best = min(tried, key=lambda row: row["frechet"])
+        best = min(tried, key=lambda row: row["frechet"])
+        if not todo and len(factors := sorted({row["factor"] for row in tried})) < 6:
+            power = round(math.log(best["factor"], 3))
+            todo = [power + 1] if best["factor"] == factors[-1] else [power - 1] if best["factor"] == factors[0] else []
     numbers = {"factor": best["factor"], "tried": tried}
     ledger.record(
         name,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from minegan_lite import ema, objectives
-from minegan_lite.errors import Diverged
+from minegan_lite.errors import Diverged, UserError
 from minegan_lite.family import Contest, Member
 from minegan_lite.gan import GAN
 from minegan_lite.loop import Loop
@@ -77,8 +77,19 @@ def starting_critic(sources: Sequence[GAN], settings: Settings) -> nn.Module:
 
 
 def fresh(module: nn.Module, purpose: str, seed: int) -> nn.Module:
-    """A copy of `module` with new random weights, its layers' own initialisations."""
+    """A copy of `module` with new random weights, its layers' own initialisations.
+
+    Raises UserError where a layer's weights cannot be drawn anew: without reset_parameters, or wrapped by torch's
+    spectral_norm or weight_norm, whose layers reset only what they compute from the weights.
+    """
     copied = clone(module)
+    for name, part in copied.named_modules():
+        own = dict(part.named_parameters(recurse=False))
+        if own and (not hasattr(part, "reset_parameters") or any(key.endswith(("_orig", "_g")) for key in own)):
+            raise UserError(
+                f"{name or type(part).__name__} of the {type(module).__name__} holds weights that cannot be drawn "
+                "anew (they are wrapped, or there is no reset_parameters)"
+            )
     with torch.random.fork_rng():
         torch.manual_seed(stream(purpose, seed).initial_seed())  # all that reset_parameters listens to
         for part in copied.modules():

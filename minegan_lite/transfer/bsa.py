@@ -16,7 +16,7 @@ from minegan_lite.gan import GAN
 from minegan_lite.mined import MinedGAN
 from minegan_lite.stage import clone
 from minegan_lite.transfer import fitting, perceptual
-from minegan_lite.transfer.layers import LINEAR, in_order
+from minegan_lite.transfer.layers import in_order, is_linear
 
 # The released code's for SNGAN; its rate is multiplied by 0.2 every 3,000 steps. It also moves the first linear map,
 # at 1e-7, which we leave out: filters are frozen here.
@@ -61,8 +61,11 @@ def with_scales(generator: nn.Module) -> nn.Module:
     z = torch.zeros(2, generator.latent_dim, device=next(copied.parameters()).device)
     passed = in_order(copied, z)
     norms = [part for _, part in passed if isinstance(part, NORM)]
-    maps = [part for _, part in passed if isinstance(part, LINEAR)]
-    for part in [*maps[:1], *norms] if norms else maps[:-1]:
+    maps = [part for _, part in passed if is_linear(part)]
+    hidden = [*maps[:1], *norms] if norms else maps[:-1]
+    if not hidden:
+        raise UserError(f"a {type(generator).__name__} has no hidden layers whose scales could be adapted")
+    for part in hidden:
         part.scale_shift = ScaleShift(_channels(part, maps)).to(z.device)
         part.register_forward_hook(_apply)
     return copied
@@ -71,10 +74,15 @@ def with_scales(generator: nn.Module) -> nn.Module:
 def _channels(part: nn.Module, maps: list[nn.Module]) -> int:
     if isinstance(part, NORM):
         return part.num_features
-    if isinstance(part, nn.Linear):
-        after = maps[maps.index(part) + 1] if part is not maps[-1] else part
-        return getattr(after, "in_channels", part.out_features)
-    return part.out_channels
+    if part.weight.ndim == 2:  # what it gives may be maps: then the next layer says how many
+        after = maps[maps.index(part) + 1]
+        return after.weight.shape[_inputs(after)] if after.weight.ndim > 2 else len(part.weight)
+    return part.weight.shape[1 - _inputs(part)]
+
+
+def _inputs(part: nn.Module) -> int:
+    """Which dimension of a layer's weight counts its inputs."""
+    return 0 if isinstance(part, nn.modules.conv._ConvTransposeNd) else 1
 
 
 def _apply(part: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
@@ -107,11 +115,6 @@ def adapt(
     target: FewShot | Tensor,
     *,
     truncation: float = TRUNCATION,
-    device: str = "auto",
-    out=None,
-    progress: bool = True,
-    metric=None,
-    watch=None,
     **options: Any,
 ) -> MinedGAN:
     """The source with new scales and shifts, sampled by a normal cut off at ±truncation; see transfer.adapt.
@@ -120,10 +123,9 @@ def adapt(
     NEARNESS × how far scales and shifts have gone.
     """
     _positive(truncation)
-    own = {"truncation": truncation}
-    settings, images, record, where = fitting.prepare("bsa", gan, target, device, PAPER | options, own)
-    maps = perceptual.default_maps(gan).to(where)
-    learned = Adaptation(gan.generator, len(images)).to(where)
+    asked = fitting.asked("bsa", gan, target, {"truncation": truncation}, **(PAPER | options))
+    maps = perceptual.default_maps(gan).to(asked.device)
+    learned = Adaptation(gan.generator, len(asked.images)).to(asked.device)
 
     def losses(pick: Tensor, real: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
         codes = learned.codes[pick]
@@ -138,8 +140,7 @@ def adapt(
 
     prior = TruncatedNormal(gan.generator.latent_dim, truncation)
     adapted = fitting.renamed(gan, "bsa", learned.generator, prior=prior)
-    fit = fitting.Fit(adapted, learned, losses, settings, where, decay=lambda step: 0.2 ** (step // 3000))
-    return fitting.train(fit, images, record, target, out=out, progress=progress, metric=metric, watch=watch)
+    return asked.train(fitting.Fit(adapted, learned, losses, asked.settings, asked.device, decay))
 
 
 def truncated(adapted: MinedGAN, truncation: float) -> MinedGAN:
@@ -152,6 +153,11 @@ def truncated(adapted: MinedGAN, truncation: float) -> MinedGAN:
 def frozen(gan: GAN, **options: Any) -> set[str]:
     """The whole generator: scales and shifts are added to it."""
     return {f"generator.{name}" for name, _ in gan.generator.named_parameters()}
+
+
+def decay(step: int) -> float:
+    """The learning rate at a step by that of the first."""
+    return 0.2 ** (step // 3000)
 
 
 def _positive(truncation: float) -> None:

@@ -1,7 +1,7 @@
 """What the methods without a critic share: minibatches of the target, a loss, one optimizer, an averaged generator."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,30 +67,46 @@ class Fit(Loop):
         return MinedGAN(self.gan, miner, None, miner, self.average.module, record, self.history)
 
 
-def prepare(
-    method: str, gan: GAN, target: FewShot | Tensor, device: str, options: dict[str, Any], own: dict[str, Any]
-) -> tuple[Settings, Tensor, dict[str, Any], torch.device]:
-    """The settings, the target's images, the run's record and the device, all checked. Raises UserError."""
+@dataclass(frozen=True)
+class Asked:
+    """A call of adapt() that has been checked: what to fit, and how."""
+
+    target: FewShot | Tensor
+    images: Tensor
+    settings: Settings
+    record: dict[str, Any]
+    device: torch.device
+    out: str | Path | None
+    progress: bool
+    metric: Metric | None
+    watch: Watch | None
+
+    def train(self, fit: Fit) -> MinedGAN:
+        """Runs the loop to its end."""
+        metric = self.metric or default_metric(self.target, fit.gan)
+        return fit.train(self.images, self.record, self.out, self.progress, metric, self.watch)
+
+
+def asked(
+    method: str,
+    gan: GAN,
+    target: FewShot | Tensor,
+    own: dict[str, Any],
+    *,
+    out: str | Path | None = None,
+    device: str = "auto",
+    progress: bool = True,
+    metric: Metric | None = None,
+    watch: Watch | None = None,
+    **options: Any,
+) -> Asked:
+    """The arguments of adapt(), checked; own are the method's, which the record keeps too. Raises UserError."""
     if strange := sorted(options.keys() & (OF_MINERS | OF_CRITICS)):
         raise UserError(f"{method} has neither miner nor critic, so {strange[0]} means nothing to it")
     settings, where = resolve("default", options), pick_device(device)
     images = target_images(target, gan)
-    return settings, images, describe(method, [gan], False, target, images, "paper", settings, where) | own, where
-
-
-def train(
-    fit: Fit,
-    images: Tensor,
-    record: dict[str, Any],
-    target: FewShot | Tensor,
-    *,
-    out: str | Path | None = None,
-    progress: bool = True,
-    metric: Metric | None = None,
-    watch: Watch | None = None,
-) -> MinedGAN:
-    """Runs the loop; the arguments are mine()'s."""
-    return fit.train(images, record, out, progress, metric or default_metric(target, fit.gan), watch)
+    record = describe(method, [gan], False, target, images, "paper", settings, where) | own
+    return Asked(target, images, settings, record, where, out, progress, metric, watch)
 
 
 def renamed(gan: GAN, method: str, generator: nn.Module, **changes: Any) -> GAN:

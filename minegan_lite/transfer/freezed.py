@@ -10,7 +10,7 @@ from minegan_lite.errors import UserError
 from minegan_lite.gan import GAN
 from minegan_lite.mined import MinedGAN
 from minegan_lite.transfer import adversarial
-from minegan_lite.transfer.layers import LINEAR, in_order
+from minegan_lite.transfer.layers import in_order, is_linear
 
 # The released code's, for SNGAN with projection; it freezes three of the critic's five blocks.
 PAPER = {
@@ -37,7 +37,7 @@ def frozen(gan: GAN, *, layers: int | None = None, **options: Any) -> set[str]:
         raise UserError(f"{gan.name} has no critic to freeze layers of")
     device = next(gan.critic.parameters()).device
     passed = in_order(gan.critic, torch.zeros(2, *gan.generator.image_shape, device=device))
-    maps = [i for i, (_, part) in enumerate(passed) if isinstance(part, LINEAR)]
+    maps = [i for i, (_, part) in enumerate(passed) if is_linear(part)]
     layers = len(maps) // 2 if layers is None else layers
     if not isinstance(layers, int) or not 0 <= layers < len(maps):
         raise UserError(f"layers must be a whole number from 0 to {len(maps) - 1}, got {layers!r}")

@@ -5,7 +5,11 @@ from torch import Tensor, nn
 
 from minegan_lite.mined import frozen
 
-LINEAR = (nn.Linear, nn.modules.conv._ConvNd)
+
+def is_linear(part: nn.Module) -> bool:
+    """Whether a layer is a convolution or another linear map: its weight is a matrix, or more."""
+    weight = getattr(part, "weight", None)
+    return isinstance(weight, Tensor) and weight.ndim > 1
 
 
 def in_order(network: nn.Module, x: Tensor) -> list[tuple[str, nn.Module]]:

@@ -11,7 +11,7 @@ from minegan_lite.errors import UserError
 from minegan_lite.gan import GAN
 from minegan_lite.metrics.inception import fetched
 from minegan_lite.stage import clone
-from minegan_lite.transfer.layers import LINEAR, in_order
+from minegan_lite.transfer.layers import in_order, is_linear
 
 VGG_RELUS = (1, 3, 6, 8, 11, 13, 15, 18, 20, 22)  # behind conv1_1 … conv4_3
 
@@ -30,7 +30,7 @@ class CriticMaps(nn.Module):
         self.critic = clone(critic).eval().requires_grad_(False)
         device = next(self.critic.parameters()).device
         passed = in_order(self.critic, torch.zeros(2, *image_shape, device=device))
-        self.hidden = [name for name, part in passed if isinstance(part, LINEAR)][:-1]
+        self.hidden = [name for name, part in passed if is_linear(part)][:-1]
 
     def forward(self, images: Tensor) -> list[Tensor]:
         maps: list[Tensor] = []

@@ -19,7 +19,7 @@ PAPER = {
 
 def adapt(gan: GAN, target: FewShot | Tensor, *, seed: int, **options: Any) -> MinedGAN:
     """A GAN of the source's architecture and prior, trained on the target alone; see transfer.adapt."""
-    generator, critic = (fresh(part, "scratch", seed) for part in (gan.generator, gan.critic))
+    generator, critic = (part and fresh(part, "scratch", seed) for part in (gan.generator, gan.critic))
     return adversarial.train("scratch", gan, target, generator=generator, critic=critic, seed=seed, **(PAPER | options))
 
 

@@ -64,17 +64,11 @@ def adapt(
     target: FewShot | Tensor,
     *,
     seed: int,
-    device: str = "auto",
-    out=None,
-    progress: bool = True,
-    metric=None,
-    watch=None,
     **options: Any,
 ) -> MinedGAN:
     """A decoder of the source's architecture, sampled by N(0, I); see transfer.adapt."""
-    options = PAPER | options | {"seed": seed}
-    settings, images, record, where = fitting.prepare("vae", gan, target, device, options, {})
-    learned = Autoencoder(gan, seed).to(where)
+    asked = fitting.asked("vae", gan, target, {}, seed=seed, **(PAPER | options))
+    learned = Autoencoder(gan, seed).to(asked.device)
 
     def losses(pick: Tensor, real: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
         mean, log_variance = (part.float() for part in learned.encoder(real))
@@ -86,8 +80,7 @@ def adapt(
         }
 
     adapted = fitting.renamed(gan, "vae", learned.decoder, prior=StandardNormal(gan.generator.latent_dim))
-    fit = fitting.Fit(adapted, learned, losses, settings, where)
-    return fitting.train(fit, images, record, target, out=out, progress=progress, metric=metric, watch=watch)
+    return asked.train(fitting.Fit(adapted, learned, losses, asked.settings, asked.device))
 
 
 def frozen(gan: GAN, **options: Any) -> set[str]:
