@@ -44,11 +44,13 @@ class ScaleShift(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.scale, self.shift = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+        self.scale = nn.Parameter(torch.ones(channels))
+        self.shift = nn.Parameter(torch.zeros(channels))
 
     def forward(self, h: Tensor) -> Tensor:
         grouped = h.reshape(len(h), len(self.scale), -1)  # (n, C, k or H·W)
-        return (grouped * self.scale[:, None] + self.shift[:, None]).reshape(h.shape)
+        scaled = grouped * self.scale[:, None] + self.shift[:, None]
+        return scaled.reshape(h.shape)
 
 
 def with_scales(generator: nn.Module) -> nn.Module:
@@ -91,7 +93,8 @@ def _apply(part: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
 
 def earth_mover(codes: Tensor, rng: torch.Generator) -> Tensor:
     """How far codes (n, d) are from N(0, I): to and from the nearest of ten times as many fresh draws, squared."""
-    draws = torch.randn(10 * len(codes), codes.shape[1], generator=rng).to(codes)
+    n, d = codes.shape
+    draws = torch.randn(10 * n, d, generator=rng).to(codes)
     distances = codes.square().sum(1, keepdim=True) - 2 * codes @ draws.T + draws.square().sum(1)  # (n, 10n)
     return distances.amin(0).mean() + distances.amin(1).mean()
 
