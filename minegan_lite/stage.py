@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from minegan_lite import ema, objectives
 from minegan_lite.errors import Diverged, UserError
-from minegan_lite.family import Contest, Member
+from minegan_lite.family import ClassSpace, Contest, Member
 from minegan_lite.gan import GAN
 from minegan_lite.loop import Loop
 from minegan_lite.mined import MinedFamily, MinedGAN, frozen, input_prior
-from minegan_lite.miner import Miner
+from minegan_lite.miner import ConditionalMiner, Miner
+from minegan_lite.networks.style_layers import MinibatchStddev
 from minegan_lite.selector import Selector
 from minegan_lite.settings import Settings
 
@@ -62,11 +63,14 @@ def streams(purpose: str, sources: Sequence[GAN], seed: int) -> list[torch.Gener
     return rngs
 
 
-def new_miner(source: GAN, settings: Settings, rng: torch.Generator) -> Miner:
+def new_miner(source: GAN, settings: Settings, rng: torch.Generator) -> Miner | ConditionalMiner:
     """The source's miner before its first step."""
-    latent = source.generator.latent_dim
-    hidden = (latent,) if settings.hidden is None else tuple(settings.hidden)
-    return Miner((settings.input_dim or latent, *hidden, latent), settings.activation, settings.init, rng)
+    generator = source.generator
+    outputs = generator.sizes if isinstance(generator, ClassSpace) else (generator.latent_dim,)
+    hidden = outputs[:1] if settings.hidden is None else tuple(settings.hidden)
+    sizes = [(settings.input_dim or outputs[0], *hidden, output) for output in outputs]
+    kind = Miner if len(sizes) == 1 else ConditionalMiner
+    return kind(*sizes, settings.activation, settings.init, rng, spectral_norm=settings.spectral_norm)
 
 
 def starting_critic(sources: Sequence[GAN], settings: Settings) -> nn.Module:
@@ -165,6 +169,7 @@ class Stage(Loop):
     def one_step(self, images: Tensor) -> dict[str, float]:
         """critic_steps updates of the critic (Eq. 3 and the penalty), one of the miner (Eq. 4), one of the averages."""
         batch, settings = self.settings.batch, self.settings
+        loss = objectives.adversarial(settings.loss)
         self._critic_learns(True)
         for _ in range(settings.critic_steps):
             pick = torch.randint(len(images), (batch,), generator=self.rng)
@@ -172,18 +177,17 @@ class Stage(Loop):
             with self.autocast():
                 with torch.no_grad():
                     fake = self._fakes()  # (batch, C, H, W)
-                scores = self.critic(torch.cat([fake, real])).float()  # (2·batch, 1)
-                fake_scores, real_scores = scores.split([len(fake), batch])
-                critic_loss = objectives.critic_loss(fake_scores, real_scores)
+                fake_scores, real_scores = self._scores(fake, real)  # (n, 1) each
+                critic_loss = loss.critic(fake_scores, real_scores)
                 some = fake[:: len(fake) // batch]  # one for each real image
-                penalty = objectives.gradient_penalty(self.critic, real, some, self.rng)
+                penalty = loss.penalty(self.critic, real, some, self.rng)
             self.critic_optimizer.zero_grad()
             (critic_loss + settings.penalty * penalty).backward()
             self.critic_optimizer.step()
         # Eq. 4 needs the gradient to the images, not to the critic's weights
         self._critic_learns(False)
         with self.autocast():
-            miner_loss = objectives.generator_loss(self.critic(self._fakes()).float())
+            miner_loss = loss.generator(self.critic(self._fakes()).float())
         self.optimizer.zero_grad()
         miner_loss.backward()
         self.optimizer.step()
@@ -196,6 +200,12 @@ class Stage(Loop):
     def _critic_learns(self, whether: bool) -> None:
         for weight in self.critic_weights:
             weight.requires_grad_(whether)
+
+    def _scores(self, fake: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+        """In one batch, which is faster, unless the critic looks at how much the images of a batch differ."""
+        if any(isinstance(part, MinibatchStddev) for part in self.critic.modules()):
+            return self.critic(fake).float(), self.critic(real).float()
+        return self.critic(torch.cat([fake, real])).float().split([len(fake), len(real)])
 
     def _fakes(self) -> Tensor:
         return self.contest.fakes(self.settings.batch, self.device, self.critic)

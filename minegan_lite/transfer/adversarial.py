@@ -17,7 +17,7 @@ from minegan_lite.settings import check_images, describe, pick_device, resolve
 from minegan_lite.stage import Stage, clone, streams
 from minegan_lite.training import default_metric
 
-OF_MINERS = {"miner_lr", "hidden", "input_dim", "activation", "init", "objective", "critic_from"}
+OF_MINERS = {"miner_lr", "hidden", "input_dim", "activation", "init", "spectral_norm", "objective", "critic_from"}
 
 
 def train(

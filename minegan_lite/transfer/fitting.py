@@ -20,7 +20,7 @@ from minegan_lite.stage import stream
 from minegan_lite.training import default_metric
 from minegan_lite.transfer.adversarial import OF_MINERS
 
-OF_CRITICS = {"critic_steps", "penalty", "critic_lr"}
+OF_CRITICS = {"critic_steps", "penalty", "critic_lr", "loss"}
 Losses = Callable[[Tensor, Tensor, torch.Generator], dict[str, Tensor]]
 
 
