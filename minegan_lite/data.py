@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from minegan_lite.errors import UserError
-from minegan_lite.images import read_image, short, to_signed
+from minegan_lite.images import is_prepared, read_image, read_prepared, short, to_signed
 
 # The unpacked files, as they were published; torchvision knows only the checksums of the packed ones.
 MNIST_MD5 = {
@@ -65,10 +65,11 @@ def few_shot(
     source "uci-digits" with a digit: scikit-learn's embedded digits in MNIST's place, on purpose.
     either with mix={0: 0.3, 7: 0.7} in the digit's place: several digits by these shares, in train up to rounding and
         among as many held-out images as the shares allow.
-    source a folder of images, or a list of paths, PIL images or tensors (C, H, W; uint8, or float in [−1, 1]):
-        n of them (None: four fifths) are train, all others held out. image_shape (C, H, W) is what the generator
-        draws; an image of another shape is refused, or with resize=True converted to grey or RGB, resized
-        (antialiased, shorter side) and cropped at the centre. Tensors are resized but keep their channels.
+    source a folder of images, or a list of paths, PIL images or tensors (C, H, W; uint8, or float in [−1, 1]), or a
+        folder that data_scripts/prepare_images.py prepared: n of them (None: four fifths) are train, all others held
+        out. image_shape (C, H, W) is what the generator draws; an image of another shape is refused, or with
+        resize=True converted to grey or RGB, resized (antialiased, shorter side) and cropped at the centre. Tensors,
+        and prepared images, are resized but keep their channels.
 
     Raises UserError for anything that is not so: unknown source or digit, too few or too many images, unreadable
     or wrongly shaped images, values that are not finite or outside [−1, 1].
@@ -276,8 +277,10 @@ def _few_images(source: Any, n: int | None, seed: int, image_shape: tuple | None
             raise UserError(
                 f"{str(source)!r} is no folder: give one with images, or 'mnist' or 'uci-digits' with a digit"
             )
-        items = sorted(path for path in Path(source).iterdir() if not path.name.startswith("."))
-        name, origin = Path(source).resolve().name, "folder"
+        folder = Path(source)
+        files = (path for path in folder.iterdir() if not path.name.startswith("."))
+        items = list(read_prepared(folder)) if is_prepared(folder) else sorted(files)
+        name, origin = folder.resolve().name, "folder"
     elif isinstance(source, (Sequence, Tensor)):
         items, name, origin = list(source), "images", "images"
     else:

@@ -9,6 +9,8 @@ from torch.nn import functional as F
 
 from minegan_lite.errors import UserError
 
+PREPARED, MANIFEST = "images.npy", "manifest.json"  # in a folder that data_scripts/prepare_images.py made
+
 
 def to_signed(images: Tensor) -> Tensor:
     """uint8 images, 0…255 → float images in [−1, 1]."""
@@ -27,6 +29,29 @@ def read_image(item: Any, index: int, image_shape: tuple[int, int, int], resize:
             "convert it, or ask for resizing (resize=True)"
         )
     return x
+
+
+def is_prepared(folder: Path) -> bool:
+    """Whether a folder holds pictures that were prepared, or are being prepared, by data_scripts/prepare_images.py."""
+    return (folder / PREPARED).exists() or (folder / f"{PREPARED}.part").exists()
+
+
+def read_prepared(folder: Path) -> Tensor:
+    """The pictures of a prepared folder, uint8 (N, C, H, W), not in memory but mapped from the file.
+
+    Raises UserError where the preparation is not finished, or the array is not one of pictures.
+    """
+    import numpy as np
+
+    if not (folder / PREPARED).exists():
+        raise UserError(f"{folder} is not prepared to the end: run the same data_scripts/prepare_images.py again")
+    try:
+        pictures = np.load(folder / PREPARED, mmap_mode="c", allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        raise UserError(f"{folder / PREPARED} is damaged ({type(error).__name__}): prepare it again") from error
+    if pictures.ndim != 4 or pictures.dtype != np.uint8:
+        raise UserError(f"{folder / PREPARED} holds no pictures: uint8 (N, C, H, W) is needed, not {pictures.dtype}")
+    return torch.from_numpy(pictures)
 
 
 def _of_tensor(x: Tensor, label: str) -> Tensor:

@@ -386,6 +386,45 @@ def test_a_folder_is_split_by_seed(folder):
     assert len(data.few_shot(folder, image_shape=SHAPE, n=3).held_out) == 7
 
 
+def test_a_prepared_array_is_the_pictures_in_their_order(folder, tmp_path):
+    """What data_scripts/prepare_images.py leaves, without that script: images.npy, uint8 (N, C, H, W)."""
+    pictures = torch.stack([torch.full(SHAPE, 20 * i, dtype=torch.uint8) for i in range(10)])
+    np.save(tmp_path / "images.npy", pictures.numpy())
+    (tmp_path / "manifest.json").write_text("{}")
+    own, other = (data.few_shot(source, image_shape=SHAPE, n=4, seed=5) for source in (tmp_path, folder))
+    assert torch.equal(own.train, other.train)
+    assert torch.equal(own.held_out, other.held_out)
+    assert data.few_shot(**own.request).train.equal(own.train)
+    assert data.few_shot(tmp_path, image_shape=(1, 4, 4), resize=True).train.shape == (8, 1, 4, 4)
+    with pytest.raises(UserError, match=r"image 0 has shape \(1, 8, 8\)"):
+        data.few_shot(tmp_path, image_shape=(1, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (np.zeros((4, 1, 8, 8)), "holds no pictures"),
+        (np.zeros((4, 8, 8), np.uint8), "holds no pictures"),
+        (np.array([{}]), "is damaged"),  # pickled: not opened
+    ],
+)
+def test_an_array_that_is_not_of_pictures_is_refused(tmp_path, array, said):
+    np.save(tmp_path / "images.npy", array)
+    with pytest.raises(UserError, match=said):
+        data.few_shot(tmp_path, image_shape=SHAPE)
+
+
+def test_a_prepared_array_that_was_cut_is_refused(tmp_path):
+    np.save(tmp_path / "images.npy", np.zeros((4, *SHAPE), np.uint8))
+    for size in (200, 50, 0):
+        os.truncate(tmp_path / "images.npy", size)
+        with pytest.raises(UserError, match="is damaged"):
+            data.few_shot(tmp_path, image_shape=SHAPE)
+    (tmp_path / "images.npy").rename(tmp_path / "images.npy.part")
+    with pytest.raises(UserError, match="not prepared to the end"):
+        data.few_shot(tmp_path, image_shape=SHAPE)
+
+
 def test_paths_pictures_and_tensors_are_one(folder):
     paths = sorted(folder.iterdir())
     pictures = [Image.open(path) for path in paths]

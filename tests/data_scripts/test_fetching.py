@@ -1,0 +1,195 @@
+"""Fetching: resumed where it was cut, trusted at first sight and never again, and one clear line for each failure."""
+
+import hashlib
+import json
+import random
+import socket
+
+import fetching
+import pytest
+
+from minegan_lite.errors import UserError
+
+CONTENT = random.Random(0).randbytes(300_000)
+OTHER = random.Random(1).randbytes(300_000)
+TERMS = {"licence": "non-commercial", "page": "https://example.org/terms", "accept": True}
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def fails(url: str | None, path, **options) -> str:
+    """The one line with which fetch refuses."""
+    with pytest.raises(UserError) as failure:
+        fetching.fetch(url, path, **TERMS | options)
+    message = str(failure.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.fixture
+def cut(remote, tmp_path):
+    """Path of a file whose download was cut after 100,000 bytes; the server has mended since."""
+    remote.content, remote.cut = CONTENT, 100_000
+    message = fails(remote.url, tmp_path / "file.pt")
+    assert "0.1 MB are kept" in message
+    assert "run this again" in message
+    remote.cut = None
+    return tmp_path / "file.pt"
+
+
+def test_a_file_arrives_whole_with_its_record(remote, tmp_path):
+    remote.content = CONTENT
+    path = tmp_path / "new folder" / "file.pt"
+    record = fetching.fetch(remote.url, path, **TERMS)
+    assert path.read_bytes() == CONTENT
+    assert (record["sha256"], record["bytes"]) == (digest(CONTENT), len(CONTENT))
+    assert (record["url"], record["accepted_licence"]) == (remote.url, "non-commercial")
+    assert json.loads((path.parent / "file.pt.json").read_text()) == record
+    assert sorted(file.name for file in path.parent.iterdir()) == ["file.pt", "file.pt.json"]
+
+
+def test_a_second_call_asks_nobody(remote, tmp_path):
+    remote.content = CONTENT
+    record = fetching.fetch(remote.url, tmp_path / "file.pt", **TERMS)
+    assert fetching.fetch(remote.url, tmp_path / "file.pt", **TERMS | {"accept": False}) == record
+    assert len(remote.asked) == 1
+
+
+def test_a_cut_download_goes_on(remote, cut):
+    fetching.fetch(remote.url, cut, **TERMS)
+    assert cut.read_bytes() == CONTENT
+    assert remote.asked == [None, f"bytes={fetching.CHUNK}-"]
+    assert sorted(file.name for file in cut.parent.iterdir()) == ["file.pt", "file.pt.json"]
+
+
+def test_a_server_that_sends_ranges_in_pieces_is_asked_again(remote, cut):
+    remote.most = 200_000
+    assert "0.3 MB are kept" in fails(remote.url, cut)
+    fetching.fetch(remote.url, cut, **TERMS)
+    assert cut.read_bytes() == CONTENT
+
+
+def test_a_download_that_was_cut_after_its_last_byte_asks_nobody(remote, cut):
+    part = cut.with_name("file.pt.part")
+    part.write_bytes(CONTENT)
+    fetching.fetch(remote.url, cut, **TERMS)
+    assert cut.read_bytes() == CONTENT
+    assert len(remote.asked) == 1
+
+
+@pytest.mark.parametrize("case", ["another file", "no ranges", "another length", "no version"])
+def test_where_a_download_cannot_go_on_it_begins_again(remote, tmp_path, case):
+    """Never the head of one file and the tail of another: first sight would record such a thing as right."""
+    remote.versioned = case != "no version"
+    remote.content, remote.cut = CONTENT, 100_000
+    fails(remote.url, tmp_path / "file.pt")
+    remote.cut = None
+    remote.content = OTHER if case == "another file" else CONTENT
+    remote.ranges = case != "no ranges"
+    remote.total = 400_000 if case == "another length" else None
+    record = fetching.fetch(remote.url, tmp_path / "file.pt", **TERMS)
+    assert (tmp_path / "file.pt").read_bytes() == remote.content
+    assert record["sha256"] == digest(remote.content)
+
+
+def test_what_was_first_seen_must_come_again(remote, tmp_path):
+    remote.content = CONTENT
+    path = tmp_path / "file.pt"
+    record = fetching.fetch(remote.url, path, **TERMS)
+    path.unlink()
+    remote.content = OTHER
+    message = fails(remote.url, path)
+    assert "is not the file that has sha256:" + digest(CONTENT) in message
+    assert "delete file.pt.json" in message
+    assert not path.exists()
+    remote.content = CONTENT
+    assert fetching.fetch(remote.url, path, **TERMS) == record
+
+
+def test_a_damaged_file_is_replaced(remote, tmp_path):
+    remote.content = CONTENT
+    path = tmp_path / "file.pt"
+    fetching.fetch(remote.url, path, **TERMS)
+    path.write_bytes(OTHER)
+    fetching.fetch(remote.url, path, **TERMS)
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("published", [{"md5": "0" * 32}, {"prefix": "0" * 8}])
+def test_a_published_hash_is_checked_at_first_sight(remote, tmp_path, published):
+    remote.content = CONTENT
+    assert "0" * 8 in fails(remote.url, tmp_path / "file.pt", **published)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_right_published_hashes_are_accepted(remote, tmp_path):
+    remote.content = CONTENT
+    fetching.fetch(remote.url, tmp_path / "a", **TERMS, prefix=digest(CONTENT)[:8])
+    fetching.fetch(remote.url, tmp_path / "b", **TERMS, md5=hashlib.md5(CONTENT).hexdigest())
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == CONTENT
+
+
+def test_without_the_licence_nothing_is_asked_for(remote, tmp_path):
+    message = fails(remote.url, tmp_path / "new" / "file.pt", accept=False)
+    assert "non-commercial" in message
+    assert "--accept-licence" in message
+    assert remote.asked == []
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("status", [403, 404, 410, 500])
+def test_a_moved_file_is_one_line_with_the_way_by_hand(remote, tmp_path, status):
+    remote.status = status
+    message = fails(remote.url, tmp_path / "file.pt")
+    assert f"HTTP {status}" in message
+    assert "https://example.org/terms" in message
+    assert str(tmp_path / "file.pt") in message
+
+
+def test_a_web_page_is_no_file(remote, tmp_path):
+    remote.content, remote.type = b"<html>quota exceeded</html>", "text/html; charset=utf-8"
+    assert "a web page came instead of the file" in fails(remote.url, tmp_path / "file.pt")
+    assert not (tmp_path / "file.pt").exists()
+
+
+def test_no_network_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINEGAN_OFFLINE", "0")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: a connection is refused
+        message = fails(f"http://127.0.0.1:{taken.getsockname()[1]}/file", tmp_path / "file.pt")
+    assert "the connection to 127.0.0.1" in message
+    assert "run this again" in message
+
+
+def test_offline_forbids_it(remote, tmp_path, monkeypatch):
+    monkeypatch.setenv("MINEGAN_OFFLINE", "1")
+    assert "MINEGAN_OFFLINE" in fails(remote.url, tmp_path / "file.pt")
+    assert remote.asked == []
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(remote, tmp_path):
+    remote.content = CONTENT
+    (tmp_path / "folder").write_text("a file")
+    assert "cannot be written" in fails(remote.url, tmp_path / "folder" / "file.pt")
+
+
+def test_a_file_brought_by_hand_is_first_sight(tmp_path):
+    path = tmp_path / "file.pt"
+    assert "save the file as" in fails(None, path)
+    path.write_bytes(CONTENT)
+    assert fetching.fetch(None, path, **TERMS)["sha256"] == digest(CONTENT)
+    path.write_bytes(OTHER)
+    assert "save the file as" in fails(None, path)
+
+
+def test_a_wrong_file_brought_by_hand_is_refused(tmp_path):
+    (tmp_path / "file.pt").write_bytes(OTHER)
+    assert "not the published file" in fails(None, tmp_path / "file.pt", prefix=digest(CONTENT)[:8])
+    assert "not the published file" in fails(None, tmp_path / "file.pt", md5=hashlib.md5(CONTENT).hexdigest())
+
+
+def test_a_damaged_record_is_one_line(tmp_path):
+    (tmp_path / "file.pt.json").write_text("{")
+    assert "file.pt.json is damaged" in fails(None, tmp_path / "file.pt")
