@@ -16,27 +16,18 @@ def named() -> list[tuple]:
 
 
 def layouts() -> str:
-    """Which layouts there are, whose code writes them, and where their critics lie."""
-    rows = [
-        [
-            name,
-            about.family,
-            f"[{about.origin}](https://github.com/{about.origin})",
-            about.critic,
-        ]
-        for name, about in named()
-    ]
-    return markdown(["Layout", "Architecture", "Code", "Critic"], rows)
+    """Which layouts there are, and where their critics lie."""
+    rows = [[name, about.family, about.critic] for name, about in named()]
+    return markdown(["Layout", "Architecture", "Critic"], rows)
 
 
 def files_and_licences() -> str:
-    """Where the files are, and under which licences."""
-    rows = [
-        [name, about.published, about.code_licence, about.weights_licence]
+    """Whose code writes a layout, where the files are, and under which licences."""
+    return "\n".join(
+        f"- **{name}**, of [{about.origin}](https://github.com/{about.origin}): {about.published}. "
+        f"*Licence of the code:* {about.code_licence}. *Of the weights:* {about.weights_licence}."
         for name, about in named()
-    ]
-    header = ["Layout", "Files", "Licence of the code", "of the weights"]
-    return markdown(header, rows)
+    )
 
 
 def traps() -> str:
@@ -88,7 +79,7 @@ def speed() -> str:
     )
     names = [name for name in numbers["apart"] if name != THEIRS]
     rows = [
-        [batch, pass_, f"{rows[THEIRS]['seconds']:.2f} s"]
+        [f"{batch}, {pass_}", f"{rows[THEIRS]['seconds']:.2f} s"]
         + [
             f"{rows[name]['median']:.2f} ({rows[name]['low']:.2f}–{rows[name]['high']:.2f})"
             for name in names
@@ -96,10 +87,11 @@ def speed() -> str:
         for batch, pass_, rows in timed
     ]
     rows.append(
-        ["", "images differ by", "–"]
+        ["images differ by", "–"]
         + [f"{numbers['apart'][name]['forward']:.1g}" for name in names]
     )
-    header = ["Batch", "Pass", "Published code", *names]
+    own = [name.removeprefix(f"{OURS}, ") for name in names]
+    header = ["Batch, pass", "Published code", *own]
     return f"{said}\n\n{markdown(header, rows)}"
 
 

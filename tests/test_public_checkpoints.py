@@ -14,14 +14,15 @@ from tests.test_reference_pages import rows
 NAMES = [layout.NAME for layout in LAYOUTS]
 
 
-@pytest.mark.parametrize("part", [public_checkpoints.layouts, public_checkpoints.files_and_licences])
-def test_every_layout_has_a_row_of_its_facts(part):
-    table = part()
-    assert [re.match(r"{py:mod}`([\w-]+) <", row[0])[1] for row in rows(table)] == NAMES
-    told = " ".join(table.split("\n"))
-    facts = ("critic", "family", "origin") if part is public_checkpoints.layouts else ("published", "weights_licence")
-    for about in ABOUT.values():
-        assert all(getattr(about, fact) in told for fact in facts)
+def test_every_layout_has_its_row_and_its_item():
+    lines = public_checkpoints.files_and_licences().split("\n")
+    for name, row, item in zip(NAMES, rows(public_checkpoints.layouts()), lines, strict=True):
+        about = ABOUT[name]
+        assert f"`{name} <minegan_lite.checkpoints." in row[0]
+        assert f"`{name} <minegan_lite.checkpoints." in item
+        assert row[1:] == [about.family, about.critic]
+        for fact in (about.origin, about.published, about.code_licence, about.weights_licence):
+            assert fact in item
 
 
 def test_the_rows_of_traps_are_the_layouts():
@@ -55,7 +56,7 @@ def test_the_verdict_on_speed_is_that_of_the_worst_case(monkeypatch, worst, said
     page = public_checkpoints.speed()
     assert page.startswith(said)
     assert "gradients by 2e-06" in page
-    assert "| 1 | forward | 2.00 s | 0.50 (0.40–0.60) | 0.25 (0.15–0.35) |" in page
+    assert "| 1, forward | 2.00 s | 0.50 (0.40–0.60) | 0.25 (0.15–0.35) |" in page
 
 
 def test_the_record_of_speed_holds_what_is_claimed():

@@ -80,8 +80,8 @@ ABOUT: dict[str, About] = {
         "generator alone, come with InterFaceGAN, mGANprior and HiGAN",
         critic="in the same file; none in the older files",
         code_licence="MIT",
-        weights_licence="converted from the paper's authors' (tkarras/progressive_growing_of_gans), which are "
-        "believed to be CC BY-NC 4.0: not for commercial use",
+        weights_licence="converted from the paper's authors', whose repository (tkarras/progressive_growing_of_gans) "
+        "is under CC BY-NC 4.0: not for commercial use",
         traps="biases are not scaled; the first layer lies upside down; deviation in groups of 16, the population's; "
         "which resolution lod weighs",
     ),
