@@ -74,8 +74,8 @@ def speed() -> str:
     apart = numbers["apart"][OURS]
     said = (
         f"Ours is {slower}: at most {worst:.2f} of its time, over {settings['rounds']} rounds against version "
-        f"{settings['package_version']}. Images differ by {apart['forward']:.1g} of the largest number in them, "
-        f"gradients by {apart['forward and backward']:.1g}."
+        f"{settings['package_version']}. Largest difference, over the largest number: "
+        f"{apart['forward']:.1g} in the images, {apart['forward and backward']:.1g} in the gradients."
     )
     names = [name for name in numbers["apart"] if name != THEIRS]
     rows = [

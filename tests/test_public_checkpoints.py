@@ -55,7 +55,7 @@ def test_the_verdict_on_speed_is_that_of_the_worst_case(monkeypatch, worst, said
     monkeypatch.setattr(ledger, "read", lambda name: result(worst))
     page = public_checkpoints.speed()
     assert page.startswith(said)
-    assert "gradients by 2e-06" in page
+    assert "2e-06 in the gradients" in page
     assert "| 1, forward | 2.00 s | 0.50 (0.40–0.60) | 0.25 (0.15–0.35) |" in page
 
 

@@ -1,6 +1,7 @@
 """Images of a loaded checkpoint, as its family's own code draws them: by class, and truncated where that exists."""
 
 import inspect
+import math
 from collections.abc import Sequence
 
 import torch
@@ -11,7 +12,7 @@ from minegan_lite.gan import GAN
 from minegan_lite.mined import frozen
 from minegan_lite.networks import biggan, biggan_deep
 
-BATCH = 8  # images at a time: at 1024 pixels more would fill the memory
+PIXELS = 1 << 18  # at a time, so that memory does not grow with the resolution: 16 images of 128×128, one of 512×512
 CUT = 2.0  # where BigGAN's truncated normal ends, before it is scaled
 
 
@@ -42,7 +43,8 @@ def sample(gan: GAN, n: int, *, seed: int = 0, classes: Sequence[int] | None = N
             inputs.append(generator.embed(labels.to(device)))  # (n, embedding_dim)
         elif classes is not None:
             raise UserError(f"{gan.name} is unconditional: it has no classes")
-        parts = zip(*(rows.to(device).split(BATCH) for rows in inputs), strict=True)
+        batch = max(1, PIXELS // math.prod(generator.image_shape[1:]))
+        parts = zip(*(rows.to(device).split(batch) for rows in inputs), strict=True)
         return torch.cat([generator(*rows, **options).cpu() for rows in parts])
 
 

@@ -7,6 +7,7 @@ import torch
 
 from minegan_lite import UserError
 from minegan_lite.checkpoints import load, sample, sampling
+from minegan_lite.networks.sngan import Generator as SNGAN
 from tests.checkpoints.files import FILES
 
 TRUNCATING = {
@@ -80,6 +81,19 @@ def test_biggans_latents_are_cut_and_scaled(monkeypatch):
         # a normal distribution cut at ±2 has the standard deviation 0.8796
         assert abs(z.std() - 0.5 * 0.8796) < 0.02
         seen.clear()
+
+
+def test_large_images_are_drawn_a_few_at_a_time(monkeypatch):
+    source, forward = gan("sngan-mimicry"), SNGAN.forward
+    sizes = []
+    monkeypatch.setattr(SNGAN, "forward", lambda self, z: sizes.append(len(z)) or forward(self, z))
+    whole = sample(source, 5)
+    side = source.generator.image_shape[-1]
+    for pixels, expected in ((2 * side**2 + 1, [2, 2, 1]), (1, [1] * 5)):
+        sizes.clear()
+        monkeypatch.setattr(sampling, "PIXELS", pixels)
+        assert torch.allclose(sample(source, 5), whole, atol=1e-6)
+        assert sizes == expected
 
 
 def test_a_stylegan_draws_towards_its_mean():
