@@ -21,7 +21,12 @@ def mnist_target(what: int | dict[int, float], images: int, seed: int) -> FewSho
 
 
 def run_all(reference: Callable[..., str], arguments: Iterable[tuple], jobs: int) -> None:
-    """Calls reference with each of arguments, in `jobs` processes, and prints what it returns."""
+    """Calls reference with each of arguments, in `jobs` processes, printing what it returns, or one line of why not."""
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        for run in [pool.submit(reference, *one) for one in arguments]:
-            print(run.result(), flush=True)
+        runs = [pool.submit(reference, *one) for one in arguments]
+        try:
+            for run in runs:
+                print(run.result(), flush=True)
+        except UserError as error:
+            pool.shutdown(cancel_futures=True)
+            raise SystemExit(str(error)) from None

@@ -9,11 +9,12 @@ minegan_lite.evaluate(mined, target)
 from minegan_lite import doctor, zoo
 from minegan_lite.data import FewShot, few_shot
 from minegan_lite.errors import Diverged, UserError
-from minegan_lite.family import classes_of
+from minegan_lite.family import classes_of, truncated
 from minegan_lite.gan import GAN, StandardNormal
 from minegan_lite.metrics import evaluate
 from minegan_lite.mined import MinedFamily, MinedGAN, Unmined
-from minegan_lite.miner import Miner
+from minegan_lite.miner import ConditionalMiner, Miner
+from minegan_lite.networks.style_layers import in_style_space
 from minegan_lite.selector import Selector
 from minegan_lite.training import finetune, load, mine
 
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "GAN",
+    "ConditionalMiner",
     "Diverged",
     "FewShot",
     "MinedFamily",
@@ -35,7 +37,9 @@ __all__ = [
     "evaluate",
     "few_shot",
     "finetune",
+    "in_style_space",
     "load",
     "mine",
+    "truncated",
     "zoo",
 ]

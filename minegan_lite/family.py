@@ -1,7 +1,8 @@
-"""Several sources at once: a conditional GAN as a family, supersamples, and the winner of each (Sec. 3.3)."""
+"""Several sources at once, and conditional ones: what is a source, supersamples, and the winner of each (Sec. 3.3)."""
 
+import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from minegan_lite.selector import Selector
 
 OBJECTIVES = ("max", "mean")
 Score = Callable[[Tensor], Tensor]
+Prior = Callable[[int, torch.Generator], Tensor]
 
 
 class OneClass(nn.Module):
@@ -34,6 +36,44 @@ class OneClass(nn.Module):
         return self.generator(z, self.generator.embed(labels).to(z.dtype))
 
 
+class ClassSpace(nn.Module):
+    """G(c, z) as a generator over z and the class embedding c side by side: what a ConditionalMiner mines (Sec. 3.3).
+
+    The latent is (n, |z| + |c|); `sizes` are (|z|, |c|). The generator itself is shared, not copied.
+    z_prior: draws z alone, as a GAN's prior.
+    """
+
+    embedding_dim = None
+
+    def __init__(self, generator: nn.Module, z_prior: Prior):
+        super().__init__()
+        self.generator, self.z_prior, self.image_shape = generator, z_prior, generator.image_shape
+        self.sizes = (generator.latent_dim, generator.embedding_dim)
+        self.latent_dim = sum(self.sizes)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        return self.generator(*latent.split(self.sizes, dim=1))  # (n, |z|) and (n, |c|)
+
+    def prior(self, n: int, rng: torch.Generator) -> Tensor:
+        """n draws of z and of a class's embedding, each class with equal chances: (n, latent_dim) on the CPU."""
+        z = self.z_prior(n, rng)
+        labels = torch.randint(len(self.generator.classes), (n,), generator=rng)
+        with torch.no_grad():
+            embedding = self.generator.embed(labels.to(next(self.generator.parameters()).device)).cpu()
+        return torch.cat([z, embedding], dim=1)
+
+
+def in_class_space(gan: GAN) -> GAN:
+    """A conditional GAN with z and class embedding as its latent space, and all of its classes as its prior.
+
+    The critic's label term is left out (supplement A). Raises UserError for an unconditional GAN.
+    """
+    if gan.generator.embedding_dim is None:
+        raise UserError(f"{gan.name} is unconditional: it has no class embedding")
+    space = ClassSpace(gan.generator, gan.prior)
+    return GAN(space, gan.critic, space.prior, gan.name)
+
+
 def classes_of(gan: GAN) -> list[GAN]:
     """The family {G(i, ·)} of a conditional GAN, one source for each class, named after it (supplement A).
 
@@ -47,11 +87,39 @@ def classes_of(gan: GAN) -> list[GAN]:
     ]
 
 
-def sources_of(gan: GAN | Sequence[GAN]) -> list[GAN]:
-    """The unconditional sources of what mine() takes: one GAN, several, or one-hot conditional ones, class by class.
+class Truncated(nn.Module):
+    """A generator whose images can be truncated (StyleGAN's, BigGAN-deep's), called with one truncation."""
 
-    Raises UserError for none, for anything but GANs, for a conditional GAN whose classes are embedded (BigGAN's are too
-    many to be sources), and for sources that draw images of different shapes.
+    def __init__(self, generator: nn.Module, truncation: float):
+        super().__init__()
+        self.generator, self.truncation = generator, truncation
+        self.latent_dim, self.embedding_dim = generator.latent_dim, generator.embedding_dim
+        self.image_shape, self.classes = generator.image_shape, getattr(generator, "classes", ())
+
+    def embed(self, labels: Tensor) -> Tensor:
+        return self.generator.embed(labels)
+
+    def forward(self, z: Tensor, *embedding: Tensor) -> Tensor:
+        return self.generator(z, *embedding, truncation=self.truncation)
+
+
+def truncated(gan: GAN, truncation: float) -> GAN:
+    """The same GAN with images truncated; mining a GAN as it is means none, since truncation takes modes away.
+
+    truncation: ψ of StyleGAN, the threshold of BigGAN-deep's statistics; 1 is none. Raises UserError for a generator
+    that takes none.
+    """
+    if "truncation" not in inspect.signature(gan.generator.forward).parameters:
+        raise UserError(f"{gan.name} takes no truncation: give it a prior that spreads less instead")
+    return replace(gan, generator=Truncated(gan.generator, truncation), name=f"{gan.name} truncated to {truncation}")
+
+
+def sources_of(gan: GAN | Sequence[GAN]) -> list[GAN]:
+    """The unconditional sources of what mine() takes: one GAN, or several of any kind.
+
+    A conditional one with one-hot classes is as many sources as it has classes (supplement A); one whose classes are
+    embedded is a single source, in its class space (Sec. 3.3). Raises UserError for none, for anything but GANs, and
+    for sources that draw images of different shapes.
     """
     given = [gan] if isinstance(gan, GAN) else list(gan)
     if not given:
@@ -60,13 +128,10 @@ def sources_of(gan: GAN | Sequence[GAN]) -> list[GAN]:
         raise UserError(f"a source must be a GAN, got a {type(strange[0]).__name__}")
     sources = []
     for one in given:
-        embedded, classes = one.generator.embedding_dim, len(getattr(one.generator, "classes", ()))
-        if embedded not in (None, classes):
-            raise UserError(
-                f"{one.name} embeds its {classes} classes in {embedded} numbers: mine those that you mean, as in "
-                "classes_of(gan)[:10]"
-            )
-        sources += [one] if embedded is None else classes_of(one)
+        if one.generator.embedding_dim is None:
+            sources.append(one)
+        else:
+            sources += classes_of(one) if _one_hot(one) else [in_class_space(one)]
     shapes = {one.name: tuple(one.generator.image_shape) for one in sources}
     if len(set(shapes.values())) > 1:
         other = next(name for name, shape in shapes.items() if shape != shapes[sources[0].name])
@@ -78,8 +143,12 @@ def sources_of(gan: GAN | Sequence[GAN]) -> list[GAN]:
 
 
 def is_family(gan: GAN | Sequence[GAN]) -> bool:
-    """Whether mining this gives a MinedFamily: a list, also of one, or a conditional GAN."""
-    return not isinstance(gan, GAN) or gan.generator.embedding_dim is not None
+    """Whether mining this gives a MinedFamily: a list, also of one, or a conditional GAN with one-hot classes."""
+    return not isinstance(gan, GAN) or _one_hot(gan)
+
+
+def _one_hot(gan: GAN) -> bool:
+    return gan.generator.embedding_dim is not None and gan.generator.embedding_dim == len(gan.generator.classes)
 
 
 @dataclass
@@ -88,7 +157,7 @@ class Member:
 
     generator: nn.Module
     miner: nn.Module
-    prior: Callable[[int, torch.Generator], Tensor]
+    prior: Prior
     rng: torch.Generator
 
     def draw(self, n: int, device: torch.device) -> Tensor:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from minegan_lite.errors import UserError
-from minegan_lite.family import sources_of
+from minegan_lite.family import ClassSpace, sources_of
 from minegan_lite.gan import GAN, StandardNormal
-from minegan_lite.miner import Miner
+from minegan_lite.miner import ConditionalMiner, Miner
 from minegan_lite.selector import Selector
 
 
@@ -34,9 +34,12 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
             weight.requires_grad_(flag)
 
 
-def input_prior(gan: GAN, miner: Miner) -> Callable[[int, torch.Generator], Tensor]:
-    """p(u): the source's own prior where u is as long as z (Sec. 3.2), else N(0, I) of the miner's input length."""
-    return gan.prior if miner.sizes[0] == gan.generator.latent_dim else StandardNormal(miner.sizes[0])
+def input_prior(gan: GAN, miner: Miner | ConditionalMiner) -> Callable[[int, torch.Generator], Tensor]:
+    """p(u): the source's own prior of z where u is as long as z (Sec. 3.2), else N(0, I) of the miner's input."""
+    generator, length = gan.generator, miner.sizes[0]
+    in_classes = isinstance(generator, ClassSpace)  # u is no class: of the latent only z matters
+    prior, latent = (generator.z_prior, generator.sizes[0]) if in_classes else (gan.prior, generator.latent_dim)
+    return prior if length == latent else StandardNormal(length)
 
 
 def draw(generator: nn.Module, z: Tensor, batch: int = 500) -> Tensor:
@@ -49,8 +52,9 @@ def draw(generator: nn.Module, z: Tensor, batch: int = 500) -> Tensor:
 class MinedGAN:
     """G∘M with everything that made it; `sample` is what one wants of it.
 
-    gan: the source; after stage two its generator is the fine-tuned one, raw weights.
-    miner, critic: the trained networks, raw weights.
+    gan: the source, a conditional one in its ClassSpace; after stage two its generator is the fine-tuned one, raw
+        weights.
+    miner, critic: the trained networks, raw weights; the miner of a conditional source is a ConditionalMiner.
     miner_average, generator_average: their exponential moving averages (after stage one the generator has none:
         it is the frozen source's).
     settings: what was asked for, as training.Settings holds it, JSON-ready.
@@ -58,7 +62,7 @@ class MinedGAN:
     """
 
     gan: GAN
-    miner: Miner
+    miner: Miner | ConditionalMiner
     critic: nn.Module
     miner_average: nn.Module
     generator_average: nn.Module
@@ -70,7 +74,10 @@ class MinedGAN:
         return tuple(self.gan.generator.image_shape)
 
     def latents(self, n: int, *, seed: int = 0, ema: bool | None = None) -> tuple[Tensor, Tensor]:
-        """u (n, |u|) from the prior and the mined latents z = M(u) (n, |z|), both on the CPU."""
+        """u (n, |u|) from the prior and the mined latents z = M(u) (n, |z|), both on the CPU.
+
+        In a ClassSpace the latents are z and class embedding side by side, (n, |z| + |c|).
+        """
         u = input_prior(self.gan, self.miner)(_positive(n), torch.Generator().manual_seed(seed))
         miner, _ = self.networks(ema)
         with frozen(miner), torch.no_grad():
@@ -202,7 +209,7 @@ def _weights(settings: dict[str, Any], ema: bool | None) -> str:
 
 
 def _device(module: nn.Module) -> torch.device:
-    return next(module.parameters()).device
+    return next(module.parameters(), torch.empty(0)).device
 
 
 def _positive(n: int) -> int:

@@ -1,4 +1,7 @@
-"""The miner M: a small fully connected network u → z that shifts a generator's prior (Sec. 3.2, supplement A)."""
+"""The miner M: a small fully connected network u → z that shifts a generator's prior (Sec. 3.2, supplement A).
+
+For a generator whose classes are embedded there are two of them, M^z and M^c (Sec. 3.3).
+"""
 
 import math
 from collections.abc import Sequence
@@ -8,16 +11,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-ACTIVATIONS = {"relu": F.relu, "leaky_relu": lambda h: F.leaky_relu(h, 0.2), "tanh": torch.tanh}
+from minegan_lite.networks.layers import SMALL, SpectralLinear
+from minegan_lite.networks.style_layers import leaky, pixel_norm
+
+ACTIVATIONS = {
+    "relu": F.relu,
+    "relu+pixel_norm": lambda h: pixel_norm(F.relu(h)),
+    "leaky_relu": leaky,
+    "tanh": torch.tanh,
+    "linear": lambda h: h,
+}
 
 
 class Miner(nn.Module):
     """M(u): u (n, sizes[0]) → z (n, sizes[-1]), fully connected, no activation after the last layer.
 
     sizes: one number more than there are layers; the supplement's MNIST miner is (|z|, |z|, |z|).
-    activation: "relu", "leaky_relu" or "tanh", between the layers (the paper does not name it for MNIST).
-    init: a name from INITS: "paper", "scale-preserving" (default) or "glorot".
+    activation: between the layers, a name from ACTIVATIONS (the paper names it for Progressive GAN only: ReLU and
+        pixel norm). With "linear" the miner is an affine map, and what it makes of a Gaussian another Gaussian.
+    init: a name from INITS: "paper", "scale-preserving" (default), "glorot", "orthogonal" or "pytorch".
     rng: CPU generator of the initial weights; None takes one seeded with 0.
+    spectral_norm: whether each layer's weight is divided by its largest singular value.
     Raises ValueError for fewer than two sizes, a size below 1, or an unknown name.
     """
 
@@ -27,6 +41,8 @@ class Miner(nn.Module):
         activation: str = "relu",
         init: str = "scale-preserving",
         rng: torch.Generator | None = None,
+        *,
+        spectral_norm: bool = False,
     ):
         super().__init__()
         if len(sizes) < 2 or min(sizes) < 1:
@@ -36,14 +52,60 @@ class Miner(nn.Module):
         if init not in INITS:
             raise ValueError(f"unknown init {init!r}: one of {', '.join(INITS)}")
         self.sizes, self.activation, self.init = tuple(sizes), activation, init
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-        INITS[init](self, rng or torch.Generator().manual_seed(0))
+        layer = SpectralLinear if spectral_norm else nn.Linear
+        self.layers = nn.ModuleList(layer(a, b) for a, b in pairwise(sizes))
+        rng = rng or torch.Generator().manual_seed(0)
+        INITS[init](self, rng)
+        if spectral_norm:
+            _find_norms(self, rng)
 
     def forward(self, u: Tensor) -> Tensor:
         h = u
         for layer in self.layers[:-1]:
             h = ACTIVATIONS[self.activation](layer(h))  # (n, sizes[i])
         return self.layers[-1](h)  # (n, sizes[-1])
+
+
+class ConditionalMiner(nn.Module):
+    """M^z and M^c (Sec. 3.3, supplement A): u (n, |u|) → z and a class embedding c side by side, (n, |z| + |c|).
+
+    Two Miners that share u and no weight; a family.ClassSpace gives each half to its input of the generator.
+    z_sizes, embedding_sizes: of M^z and M^c; the supplement's are (128,)·5 + (120,) and (128,)·6. The rest as Miner's.
+    Raises ValueError for inputs of different lengths, and as Miner does.
+    """
+
+    def __init__(
+        self,
+        z_sizes: Sequence[int] = (128, 128, 128, 128, 128, 120),
+        embedding_sizes: Sequence[int] = (128, 128, 128, 128, 128, 128),
+        activation: str = "relu",
+        init: str = "scale-preserving",
+        rng: torch.Generator | None = None,
+        *,
+        spectral_norm: bool = False,
+    ):
+        super().__init__()
+        if z_sizes[:1] != embedding_sizes[:1]:
+            raise ValueError(f"M^z and M^c share u: {tuple(z_sizes)} and {tuple(embedding_sizes)} must start alike")
+        rng = rng or torch.Generator().manual_seed(0)
+        self.z, self.embedding = (
+            Miner(sizes, activation, init, rng, spectral_norm=spectral_norm) for sizes in (z_sizes, embedding_sizes)
+        )
+        self.sizes = (z_sizes[0], z_sizes[-1] + embedding_sizes[-1])
+
+    def forward(self, u: Tensor) -> Tensor:
+        return torch.cat([self.z(u), self.embedding(u)], dim=1)  # (n, |z| + |c|)
+
+
+class NoMiner(nn.Module):
+    """z → z: what stands in a miner's place where a method has none (transfer/)."""
+
+    def __init__(self, latent_dim: int):
+        super().__init__()
+        self.sizes = (latent_dim, latent_dim)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z
 
 
 @torch.no_grad()
@@ -84,14 +146,52 @@ def glorot_init(miner: Miner, rng: torch.Generator) -> None:
         nn.init.zeros_(layer.bias)
 
 
+@torch.no_grad()
+def orthogonal_init(miner: Miner, rng: torch.Generator) -> None:
+    """The released BigGAN code's: orthogonal weights, and PyTorch's own biases."""
+    for layer in miner.layers:
+        nn.init.orthogonal_(layer.weight, generator=rng)
+        _uniform(layer.bias, layer.in_features, rng)
+
+
+@torch.no_grad()
+def pytorch_init(miner: Miner, rng: torch.Generator) -> None:
+    """The released StyleGAN code's, which is PyTorch's own: weights and biases uniform within ±1/√inputs."""
+    for layer in miner.layers:
+        _uniform(layer.weight, layer.in_features, rng)
+        _uniform(layer.bias, layer.in_features, rng)
+
+
+def _uniform(weight: Tensor, inputs: int, rng: torch.Generator) -> None:
+    nn.init.uniform_(weight, -1 / math.sqrt(inputs), 1 / math.sqrt(inputs), generator=rng)
+
+
+@torch.no_grad()
+def _find_norms(miner: Miner, rng: torch.Generator) -> None:
+    """Spectral norm's vectors for the weights that an init has made; in training each step refines them further."""
+    for layer in miner.layers:
+        layer.u.copy_(F.normalize(torch.randn(len(layer.u), generator=rng), dim=0, eps=SMALL))
+        for _ in range(15):
+            layer.power_iteration()
+
+
 def _moments(activation: str) -> tuple[float, float]:
-    """Mean and standard deviation of activation(h), h ~ N(0, 1), by quadrature."""
+    """Mean and standard deviation of activation(h), h ~ N(0, 1), by quadrature; pixel norm's for many channels."""
+    name, _, normed = activation.partition("+")
     h = torch.linspace(-8, 8, 16001, dtype=torch.float64)
     weights = torch.exp(-h.square() / 2)
     weights /= weights.sum()
-    value = ACTIVATIONS[activation](h)
+    value = ACTIVATIONS[name](h)
     mean = (weights * value).sum()
-    return mean.item(), ((weights * (value - mean).square()).sum()).sqrt().item()
+    mean, std = mean.item(), ((weights * (value - mean).square()).sum()).sqrt().item()
+    root = math.hypot(mean, std) if normed else 1.0  # the root of the mean square is what pixel norm divides by
+    return mean / root, std / root
 
 
-INITS = {"paper": paper_init, "scale-preserving": scale_preserving_init, "glorot": glorot_init}
+INITS = {
+    "paper": paper_init,
+    "scale-preserving": scale_preserving_init,
+    "glorot": glorot_init,
+    "orthogonal": orthogonal_init,
+    "pytorch": pytorch_init,
+}

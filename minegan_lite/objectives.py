@@ -1,7 +1,15 @@
-"""The objectives of the paper as pure functions of critic scores, and WGAN-GP's gradient penalty."""
+"""The objectives of the paper as pure functions of critic scores, WGAN-GP's gradient penalty, and their relatives.
+
+The paper writes Eq. 1 to 6 with WGAN's losses. The sources that it mines were trained with others, too: SNGAN and
+BigGAN with the hinge loss, StyleGAN with the logistic one and R1. `adversarial` gives each by its name.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 def critic_loss(fake_scores: Tensor, real_scores: Tensor) -> Tensor:
@@ -42,3 +50,57 @@ def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, rng: torch.G
     between = alpha * real + (1 - alpha) * fake  # x̂: (n, C, H, W)
     gradient = input_gradient(critic, between).float()
     return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def hinge_critic_loss(fake_scores: Tensor, real_scores: Tensor) -> Tensor:
+    """E[max(0, 1 + D(fake))] + E[max(0, 1 − D(real))], over scores (n, 1).
+
+    Lim & Ye 2017; Miyato et al. 2018, Sec. 4. The generator's half is `generator_loss`.
+    """
+    return F.relu(1 + fake_scores).mean() + F.relu(1 - real_scores).mean()
+
+
+def logistic_critic_loss(fake_scores: Tensor, real_scores: Tensor) -> Tensor:
+    """E[log(1 + exp D(fake))] + E[log(1 + exp −D(real))], over scores (n, 1): Goodfellow et al. 2014, Eq. 1."""
+    return F.softplus(fake_scores).mean() + F.softplus(-real_scores).mean()
+
+
+def logistic_generator_loss(fake_scores: Tensor) -> Tensor:
+    """E[log(1 + exp −D(fake))], over scores (n, 1): the non-saturating half (Goodfellow et al. 2014, Sec. 3)."""
+    return F.softplus(-fake_scores).mean()
+
+
+def r1_penalty(critic: nn.Module, real: Tensor) -> Tensor:
+    """E[‖∇D(x)‖₂²] at real x (n, C, H, W): Mescheder et al. 2018, Eq. 9, whose weight γ/2 is the caller's."""
+    return input_gradient(critic, real).float().flatten(1).square().sum(1).mean()
+
+
+class Loss(NamedTuple):
+    """An adversarial loss: critic(fake_scores, real_scores), generator(fake_scores), penalty(critic, real, fake, rng).
+
+    Each gives a number to be minimised; scores are (n, 1), images (n, C, H, W). The penalty's weight is the caller's.
+    """
+
+    critic: Callable[[Tensor, Tensor], Tensor]
+    generator: Callable[[Tensor], Tensor]
+    penalty: Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
+
+
+LOSSES = ("wgan-gp", "hinge", "logistic", "logistic-r1")
+
+
+def adversarial(name: str) -> Loss:
+    """The loss of a name in LOSSES: only WGAN-GP and the logistic loss with R1 have a penalty. KeyError for another."""
+
+    def none(critic: nn.Module, real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
+        return torch.zeros((), device=real.device)
+
+    def r1(critic: nn.Module, real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
+        return r1_penalty(critic, real)
+
+    return {
+        "wgan-gp": Loss(critic_loss, generator_loss, gradient_penalty),
+        "hinge": Loss(hinge_critic_loss, generator_loss, none),
+        "logistic": Loss(logistic_critic_loss, logistic_generator_loss, none),
+        "logistic-r1": Loss(logistic_critic_loss, logistic_generator_loss, r1),
+    }[name]

@@ -16,6 +16,7 @@ from minegan_lite.family import OBJECTIVES
 from minegan_lite.gan import GAN
 from minegan_lite.mined import frozen
 from minegan_lite.miner import ACTIVATIONS, INITS
+from minegan_lite.objectives import LOSSES
 
 PRECISIONS = ("32", "bf16")
 
@@ -29,12 +30,14 @@ class Settings:
     The scale-preserving init is a choice, not a winner: for that digit the paper's start ended lower (see the ledger).
 
     steps: miner updates. batch: images in a minibatch. critic_steps: critic updates before each miner update.
-    penalty: weight λ of the gradient penalty.
+    loss: a name from objectives.LOSSES. The paper's Eq. 1 to 6 have WGAN's form, "wgan-gp"; "hinge", "logistic" and
+        "logistic-r1" are those that other sources were trained with.
+    penalty: weight of the loss's penalty, λ of the gradient penalty or γ/2 of R1; of no effect on one without.
     precision: "32", or "bf16" for networks under bfloat16 autocast, with weights and losses in float32: about twice
         as fast on a CPU that has AMX or AVX-512 instructions for it, and slower on others.
     miner_lr, critic_lr, generator_lr (stage two), betas: Adam's.
     hidden: sizes of the miner's hidden layers, None for one as wide as the latent. input_dim: length of u, None for
-    that of z. activation, init: see Miner.
+        that of z. activation, init, spectral_norm: see Miner. Of a ConditionalMiner they hold for M^z and M^c alike.
     objective: of several sources, "max" (Eq. 5 and 6: a supersample's winner is all that is looked at) or "mean"
         (supplement C's ablation). critic_from: the source, by its place, whose critic is where the critic starts, or
         "fresh" for new weights.
@@ -47,6 +50,7 @@ class Settings:
     seed: int = 0
     batch: int = 64
     critic_steps: int = 1
+    loss: str = "wgan-gp"
     penalty: float = 10.0
     precision: str = "32"
     miner_lr: float = 1e-3
@@ -57,6 +61,7 @@ class Settings:
     input_dim: int | None = None
     activation: str = "relu"
     init: str = "scale-preserving"
+    spectral_norm: bool = False
     objective: str = "max"
     critic_from: int | str = 0
     ema_decay: float = DECAY
@@ -73,6 +78,31 @@ PRESETS: dict[str, dict[str, Any]] = {
     # The released MNIST code, where it differs from the supplement.
     "official": {"miner_lr": 1e-4, "critic_lr": 1e-4, "generator_lr": 1e-4, "betas": (0.5, 0.9), "batch": 50,
                  "critic_steps": 5, "penalty": 10.0, "init": "glorot", "input_dim": 4, "sample_average": False},
+    # Supplement A, Progressive GAN. Loss, λ and critic steps, which it does not state, are Karras et al. 2018's; their
+    # drift term, which Eq. 3 does not have, is left out.
+    "paper-progan": {"miner_lr": 1.5e-3, "critic_lr": 1.5e-3, "generator_lr": 1.5e-3, "betas": (0.0, 0.99), "batch": 4,
+                     "critic_steps": 1, "loss": "wgan-gp", "penalty": 10.0, "input_dim": 8, "hidden": (64, 128, 256),
+                     "activation": "relu+pixel_norm", "init": "paper", "sample_average": False},
+    # Supplement A, SNGAN. Loss and critic steps, which it does not state, are Miyato et al. 2018's; the activation, not
+    # stated either, is Progressive GAN's without its pixel norm.
+    "paper-sngan": {"miner_lr": 2e-4, "critic_lr": 2e-4, "generator_lr": 2e-4, "betas": (0.0, 0.9), "batch": 8,
+                    "critic_steps": 5, "loss": "hinge", "penalty": 0.0, "input_dim": 8, "hidden": (32, 64),
+                    "activation": "relu", "init": "paper", "sample_average": False},
+    # Supplement A, BigGAN, all five layers of each list. The loss, not stated, is Brock et al. 2019's; the critic step,
+    # not stated, the released code's; the activation as for SNGAN.
+    "paper-biggan": {"miner_lr": 1e-4, "critic_lr": 4e-4, "generator_lr": 1e-4, "betas": (0.0, 0.999), "batch": 256,
+                     "critic_steps": 1, "loss": "hinge", "penalty": 0.0, "input_dim": 128,
+                     "hidden": (128, 128, 128, 128), "activation": "relu", "init": "paper", "sample_average": False},
+    # The released BigGAN code: affine miners. It adds up the gradients of 8 batches, which ours does not.
+    "official-biggan": {"miner_lr": 1e-4, "critic_lr": 4e-4, "generator_lr": 1e-4, "betas": (0.0, 0.999), "batch": 100,
+                        "critic_steps": 1, "loss": "logistic", "penalty": 0.0, "input_dim": 120,
+                        "hidden": (120, 120, 120), "activation": "linear", "init": "orthogonal", "spectral_norm": True,
+                        "sample_average": False},
+    # The released StyleGAN code; the CVPR paper has no StyleGAN. R1's γ of 10 is halved there, as in Mescheder et al.
+    # Not in ours: its schedule of learning rates, a hundredth of them for the mapping, mixing of styles.
+    "official-stylegan": {"miner_lr": 2e-3, "critic_lr": 2e-3, "generator_lr": 2e-3, "betas": (0.0, 0.99), "batch": 2,
+                          "critic_steps": 1, "loss": "logistic-r1", "penalty": 5.0, "input_dim": 512, "hidden": (512,),
+                          "activation": "relu", "init": "pytorch"},
 }  # fmt: skip
 
 
@@ -95,6 +125,8 @@ def resolve(preset: str, options: dict[str, Any]) -> Settings:
     for name in ("miner_lr", "critic_lr", "generator_lr"):
         need(_finite(getattr(settings, name)) and getattr(settings, name) > 0, name, "a positive number")
     need(_finite(settings.penalty) and settings.penalty >= 0, "penalty", "a number of at least 0")
+    need(settings.loss in LOSSES, "loss", f"one of {', '.join(LOSSES)}")
+    need(isinstance(settings.spectral_norm, bool), "spectral_norm", "True or False")
     need(settings.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}")
     betas = settings.betas
     need(len(betas) == 2 and all(_finite(b) and 0 <= b < 1 for b in betas), "betas", "two numbers from 0 up to 1")
@@ -130,6 +162,25 @@ def pick_device(device: str) -> torch.device:
         raise UserError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
 
 
+def target_images(target: FewShot | Tensor, gan: GAN) -> Tensor:
+    """The target's training images (n, C, H, W), checked to be some that the source could draw. Raises UserError."""
+    images, shape = target.train if isinstance(target, FewShot) else target, tuple(gan.generator.image_shape)
+    if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
+        raise UserError("the target must be a few_shot result or a float tensor of images (n, C, H, W)")
+    if tuple(images.shape[1:]) != shape:
+        raise UserError(
+            f"the target's images are {tuple(images.shape[1:])}, {gan.name} draws {shape}: resize them first"
+        )
+    if len(images) < 2:
+        raise UserError(f"mining needs at least 2 images, got {len(images)}")
+    if not images.isfinite().all():
+        raise UserError("the target's images hold NaN or infinite values")
+    if images.min() < -1 or images.max() > 1:
+        low, high = images.min().item(), images.max().item()
+        raise UserError(f"the target's images must lie in [-1, 1], got values from {low:.3g} to {high:.3g}")
+    return images
+
+
 def check_images(
     target: FewShot | Tensor, sources: Sequence[GAN], settings: Settings, critic: nn.Module | None = None
 ) -> Tensor:
@@ -137,7 +188,6 @@ def check_images(
 
     critic: the one to start from, None for what settings.critic_from says.
     """
-    images = target.train if isinstance(target, FewShot) else target
     first = sources[0]
     shape = tuple(first.generator.image_shape)
     judge = first
@@ -151,19 +201,7 @@ def check_images(
         critic = judge.critic
     if critic is None:
         raise UserError(f"{judge.name} has no critic to start from: give one as GAN(generator, critic, prior, name)")
-    if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
-        raise UserError("the target must be a few_shot result or a float tensor of images (n, C, H, W)")
-    if tuple(images.shape[1:]) != shape:
-        raise UserError(
-            f"the target's images are {tuple(images.shape[1:])}, {first.name} draws {shape}: resize them first"
-        )
-    if len(images) < 2:
-        raise UserError(f"mining needs at least 2 images, got {len(images)}")
-    if not images.isfinite().all():
-        raise UserError("the target's images hold NaN or infinite values")
-    if images.min() < -1 or images.max() > 1:
-        low, high = images.min().item(), images.max().item()
-        raise UserError(f"the target's images must lie in [-1, 1], got values from {low:.3g} to {high:.3g}")
+    images = target_images(target, first)
     probe = torch.zeros(2, *shape, device=next(critic.parameters()).device)
     try:
         with frozen(critic), torch.no_grad():

@@ -4,27 +4,24 @@ import copy
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from minegan_lite import ema, objectives, runs
-from minegan_lite.errors import Diverged
-from minegan_lite.family import Contest, Member
+from minegan_lite import ema, objectives
+from minegan_lite.errors import Diverged, UserError
+from minegan_lite.family import ClassSpace, Contest, Member
 from minegan_lite.gan import GAN
+from minegan_lite.loop import Loop
 from minegan_lite.mined import MinedFamily, MinedGAN, frozen, input_prior
-from minegan_lite.miner import Miner
+from minegan_lite.miner import ConditionalMiner, Miner
+from minegan_lite.networks.style_layers import MinibatchStddev
 from minegan_lite.selector import Selector
 from minegan_lite.settings import Settings
-
-Metric = Callable[[Tensor], float]
-Watch = Callable[[MinedGAN | MinedFamily], None]
-METRIC_SAMPLES, METRIC_SEED = 500, 0
 
 
 def stream(purpose: str, seed: int) -> torch.Generator:
@@ -66,28 +63,47 @@ def streams(purpose: str, sources: Sequence[GAN], seed: int) -> list[torch.Gener
     return rngs
 
 
-def new_miner(source: GAN, settings: Settings, rng: torch.Generator) -> Miner:
+def new_miner(source: GAN, settings: Settings, rng: torch.Generator) -> Miner | ConditionalMiner:
     """The source's miner before its first step."""
-    latent = source.generator.latent_dim
-    hidden = (latent,) if settings.hidden is None else tuple(settings.hidden)
-    return Miner((settings.input_dim or latent, *hidden, latent), settings.activation, settings.init, rng)
+    generator = source.generator
+    outputs = generator.sizes if isinstance(generator, ClassSpace) else (generator.latent_dim,)
+    hidden = outputs[:1] if settings.hidden is None else tuple(settings.hidden)
+    sizes = [(settings.input_dim or outputs[0], *hidden, output) for output in outputs]
+    kind = Miner if len(sizes) == 1 else ConditionalMiner
+    return kind(*sizes, settings.activation, settings.init, rng, spectral_norm=settings.spectral_norm)
 
 
 def starting_critic(sources: Sequence[GAN], settings: Settings) -> nn.Module:
     """The critic of the source that critic_from names, or one like the first's with fresh weights."""
     if settings.critic_from != "fresh":
         return sources[settings.critic_from].critic
-    critic = clone(sources[0].critic)
+    return fresh(sources[0].critic, "fresh critic", settings.seed)
+
+
+def fresh(module: nn.Module, purpose: str, seed: int) -> nn.Module:
+    """A copy of `module` with new random weights, its layers' own initialisations.
+
+    Raises UserError where a layer's weights cannot be drawn anew: without reset_parameters, or wrapped by torch's
+    spectral_norm or weight_norm, whose layers reset only what they compute from the weights.
+    """
+    copied = clone(module)
+    for name, part in copied.named_modules():
+        own = dict(part.named_parameters(recurse=False))
+        if own and (not hasattr(part, "reset_parameters") or any(key.endswith(("_orig", "_g")) for key in own)):
+            raise UserError(
+                f"{name or type(part).__name__} of the {type(module).__name__} holds weights that cannot be drawn "
+                "anew (they are wrapped, or there is no reset_parameters)"
+            )
     with torch.random.fork_rng():
-        torch.manual_seed(stream("fresh critic", settings.seed).initial_seed())  # all that reset_parameters listens to
-        for part in critic.modules():
+        torch.manual_seed(stream(purpose, seed).initial_seed())  # all that reset_parameters listens to
+        for part in copied.modules():
             if hasattr(part, "reset_parameters"):
                 part.reset_parameters()
-    return critic
+    return copied
 
 
-class Stage:
-    """The loop that both stages share: critic_steps × Eq. 3, then Eq. 4, then the averages."""
+class Stage(Loop):
+    """The steps that both stages share: critic_steps × Eq. 3, then Eq. 4, then the averages."""
 
     def __init__(
         self,
@@ -98,30 +114,36 @@ class Stage:
         settings: Settings,
         rngs: Sequence[torch.Generator],
         device: torch.device,
+        kept: Collection[str] = (),
     ):
-        """rngs: the stage's own stream and one for each source; where there is one source they are the same."""
-        self.sources, self.released, self.settings, self.device = sources, released, settings, device
-        self.rng, *self.member_rngs = rngs
+        """rngs: the stage's own stream and one for each source; where there is one source they are the same.
+
+        kept: the critic's parameters, by name, that are not trained (transfer/freezed.py).
+        """
+        super().__init__(settings, rngs, device)
+        self.sources, self.released = sources, released
+        self.rng, *member_rngs = rngs
         self.generators = nn.ModuleList(source.generator for source in sources).to(device)
         self.miners = miners.to(device)
-        self.critic = clone(critic).train().requires_grad_(True)
+        self.critic = clone(critic).train().requires_grad_(False)
         self.critic.to(device, memory_format=torch.channels_last)  # a tenth faster on a CPU
+        self.critic_weights = [weight for name, weight in self.critic.named_parameters() if name not in kept]
         self.averages = {"miners_average": ema.averaged(self.miners, settings.ema_decay)}
-        groups = [{"params": list(self.miners.parameters()), "lr": settings.miner_lr}]
+        self.mining = list(self.miners.parameters())  # none where a baseline has no miner
+        groups = [{"params": self.mining, "lr": settings.miner_lr}] if self.mining else []
         if released:
             self.generators.train().requires_grad_(True)
             self.averages["generators_average"] = ema.averaged(self.generators, settings.ema_decay)
             groups.append({"params": list(self.generators.parameters()), "lr": settings.generator_lr})
         self.optimizer = torch.optim.Adam(groups, betas=settings.betas, fused=True)
         self.critic_optimizer = torch.optim.Adam(
-            self.critic.parameters(), lr=settings.critic_lr, betas=settings.betas, fused=True
+            self.critic_weights, lr=settings.critic_lr, betas=settings.betas, fused=True
         )
         members = [
             Member(source.generator, miner, input_prior(source, miner), rng)
-            for source, miner, rng in zip(sources, miners, self.member_rngs, strict=True)
+            for source, miner, rng in zip(sources, miners, member_rngs, strict=True)
         ]
         self.contest = Contest(members, Selector(len(sources)), settings.objective)
-        self.step, self.history = 0, []
         # A 1-Lipschitz critic cannot tell two images further apart than they lie; ten times that is an explosion.
         self.largest_gap = 10 * 2 * math.sqrt(math.prod(sources[0].generator.image_shape))
 
@@ -141,129 +163,76 @@ class Stage:
         copies = [replace(source, generator=own) for source, own in zip(sources, generators, strict=True)]
         return cls(copies, clone(miners), critic, True, settings, streams("finetune", sources, settings.seed), device)
 
-    def train(
-        self,
-        images: Tensor,
-        record: dict[str, Any],
-        out: str | Path | None,
-        progress: bool,
-        metric: Metric | None,
-        watch: Watch | None,
-    ) -> MinedGAN | MinedFamily:
-        """Runs the remaining steps, logging and saving on the way."""
-        folder = None if out is None else runs.RunFolder(out, record)
-        if folder is not None and (state := folder.load()) is not None:
-            self.restore(state)
-        images, settings = images.to(self.device), self.settings
-        bar = tqdm(
-            total=settings.steps, initial=self.step, desc=f"{record['stage']} {record['target']}", unit="step",
-            disable=not progress,
-        )  # fmt: skip
-        with bar, frozen() if self.released else frozen(*self.generators):
-            while self.step < settings.steps:
-                losses = self.one_step(images)
-                self._check(losses)
-                self.step += 1
-                last = self.step == settings.steps
-                if last or self.step % settings.log_every == 0:
-                    self._log(losses, metric, watch, record, bar)
-                if folder is not None and (last or self.step % settings.save_every == 0):
-                    self._check_weights()
-                    folder.save(self.state())
-                bar.update()
-        return self.result(record)
+    def scope(self) -> AbstractContextManager:
+        return frozen() if self.released else frozen(*self.generators)
 
     def one_step(self, images: Tensor) -> dict[str, float]:
         """critic_steps updates of the critic (Eq. 3 and the penalty), one of the miner (Eq. 4), one of the averages."""
         batch, settings = self.settings.batch, self.settings
-        self.critic.requires_grad_(True)
+        loss = objectives.adversarial(settings.loss)
+        self._critic_learns(True)
         for _ in range(settings.critic_steps):
             pick = torch.randint(len(images), (batch,), generator=self.rng)
             real = images[pick.to(self.device)]  # (batch, C, H, W)
-            with self._autocast():
+            with self.autocast():
                 with torch.no_grad():
                     fake = self._fakes()  # (batch, C, H, W)
-                scores = self.critic(torch.cat([fake, real])).float()  # (2·batch, 1)
-                fake_scores, real_scores = scores.split([len(fake), batch])
-                critic_loss = objectives.critic_loss(fake_scores, real_scores)
+                fake_scores, real_scores = self._scores(fake, real)  # (n, 1) each
+                critic_loss = loss.critic(fake_scores, real_scores)
                 some = fake[:: len(fake) // batch]  # one for each real image
-                penalty = objectives.gradient_penalty(self.critic, real, some, self.rng)
+                penalty = loss.penalty(self.critic, real, some, self.rng)
             self.critic_optimizer.zero_grad()
             (critic_loss + settings.penalty * penalty).backward()
             self.critic_optimizer.step()
         # Eq. 4 needs the gradient to the images, not to the critic's weights
-        self.critic.requires_grad_(False)
-        with self._autocast():
-            miner_loss = objectives.generator_loss(self.critic(self._fakes()).float())
+        self._critic_learns(False)
+        with self.autocast():
+            miner_loss = loss.generator(self.critic(self._fakes()).float())
         self.optimizer.zero_grad()
         miner_loss.backward()
         self.optimizer.step()
-        self.averages["miners_average"].update_parameters(self.miners)
+        if self.mining:
+            self.averages["miners_average"].update_parameters(self.miners)
         if self.released:
             self.averages["generators_average"].update_parameters(self.generators)
         return {"critic_loss": critic_loss.item(), "miner_loss": miner_loss.item(), "penalty": penalty.item()}
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16")
+    def _critic_learns(self, whether: bool) -> None:
+        for weight in self.critic_weights:
+            weight.requires_grad_(whether)
+
+    def _scores(self, fake: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+        """In one batch, which is faster, unless the critic looks at how much the images of a batch differ."""
+        if any(isinstance(part, MinibatchStddev) for part in self.critic.modules()):
+            return self.critic(fake).float(), self.critic(real).float()
+        return self.critic(torch.cat([fake, real])).float().split([len(fake), len(real)])
 
     def _fakes(self) -> Tensor:
         return self.contest.fakes(self.settings.batch, self.device, self.critic)
 
-    def _check(self, losses: dict[str, float]) -> None:
-        if not all(map(math.isfinite, losses.values())):
-            raise Diverged(f"step {self.step + 1}: a loss is not finite ({losses}): lower the learning rates")
+    def check(self, losses: dict[str, float]) -> None:
+        super().check(losses)
         if abs(losses["critic_loss"]) > self.largest_gap:
             raise Diverged(
                 f"step {self.step + 1}: the critic exploded, its loss is {losses['critic_loss']:.3g} where "
                 f"{self.largest_gap:.3g} is far beyond any Lipschitz one: lower critic_lr or raise penalty"
             )
 
-    def _check_weights(self) -> None:
-        for name, part in (("miner", self.miners), ("critic", self.critic), ("generator", self.generators)):
-            if not all(weight.isfinite().all() for weight in part.parameters()):
-                raise Diverged(
-                    f"step {self.step}: the {name} has weights that are not finite: lower the learning rates"
-                )
-
-    def _log(
-        self, losses: dict[str, float], metric: Metric | None, watch: Watch | None, record: dict, bar: tqdm
-    ) -> None:
-        mined, value = self.result(record), None
-        if metric is not None:
-            value = float(metric(mined.sample(METRIC_SAMPLES, seed=METRIC_SEED)))
-        shown = {"critic": f"{losses['critic_loss']:.2f}", "miner": f"{losses['miner_loss']:.2f}"}
-        self.history.append({"step": self.step, **losses, "metric": value})
-        if isinstance(mined, MinedFamily):
-            p = self.contest.selector.probabilities.tolist()
-            self.history[-1]["probabilities"] = p
-            best = max(range(len(p)), key=p.__getitem__)
-            shown["most"] = f"{self.sources[best].name} {p[best]:.2f}"
-        bar.set_postfix(shown if value is None else {**shown, "metric": f"{value:.3f}"}, refresh=False)
-        if watch is not None:
-            watch(mined)
+    def noted(self, result: MinedGAN | MinedFamily) -> tuple[dict[str, Any], dict[str, str]]:
+        if not isinstance(result, MinedFamily):
+            return {}, {}
+        p = self.contest.selector.probabilities.tolist()
+        best = max(range(len(p)), key=p.__getitem__)
+        return {"probabilities": p}, {"most": f"{self.sources[best].name} {p[best]:.2f}"}
 
     def parts(self) -> dict[str, Any]:
-        """What a checkpoint holds of networks, optimizers and counts, by name."""
         parts = {
             "miners": self.miners, "critic": self.critic, **self.averages, "selector": self.contest.selector,
             "optimizer": self.optimizer, "critic_optimizer": self.critic_optimizer,
         }  # fmt: skip
         return parts | ({"generators": self.generators} if self.released else {})
 
-    def state(self) -> dict[str, Any]:
-        state = {name: part.state_dict() for name, part in self.parts().items()}
-        streams = [rng.get_state() for rng in (self.rng, *self.member_rngs)]
-        return {**state, "step": self.step, "rngs": streams, "history": self.history}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        for name, part in self.parts().items():
-            part.load_state_dict(state[name])
-        for rng, saved in zip((self.rng, *self.member_rngs), state["rngs"], strict=True):
-            rng.set_state(saved)
-        self.step, self.history = state["step"], state["history"]
-
     def result(self, record: dict[str, Any]) -> MinedGAN | MinedFamily:
-        """What mine() and finetune() give, as it is at this step."""
         miners = self.averages["miners_average"].module
         generators = self.averages["generators_average"].module if self.released else self.generators
         if isinstance(record["source"], str):

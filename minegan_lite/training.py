@@ -13,9 +13,13 @@ from minegan_lite.data import FewShot
 from minegan_lite.errors import UserError
 from minegan_lite.family import is_family, sources_of
 from minegan_lite.gan import GAN
+from minegan_lite.loop import Metric, Watch
 from minegan_lite.mined import MinedFamily, MinedGAN
 from minegan_lite.settings import Settings, check_images, describe, pick_device, resolve
-from minegan_lite.stage import Metric, Stage, Watch, new_miner, stream
+from minegan_lite.stage import Stage, new_miner, stream
+
+# What finetune() takes from stage one unless it is told otherwise: the miners' shape, and what the critic was taught.
+INHERITED = ("hidden", "input_dim", "activation", "init", "spectral_norm", "objective", "loss")
 
 
 def mine(
@@ -32,12 +36,18 @@ def mine(
 ) -> MinedGAN | MinedFamily:
     """Stage one, "MineGAN (w/o FT)": trains miners and one critic; the generators stay frozen.
 
-    gan: the source (Eq. 3 and 4), giving a MinedGAN; or several, or a conditional one, whose classes are the sources,
-        (Eq. 5 and 6), giving a MinedFamily with a miner for each and a selector. A generator moves to the device and
-        is not changed in any byte, flag or mode; a critic is copied. Sources share one image shape, and nothing else;
-        their order does not matter, but for critic_from.
+    gan: the source (Eq. 3 and 4), giving a MinedGAN; or several, or a conditional one with one-hot classes, which are
+        the sources, (Eq. 5 and 6), giving a MinedFamily with a miner for each and a selector. A conditional one whose
+        classes are embedded, as BigGAN's, is one source, mined by a ConditionalMiner, alone or among others. A
+        generator moves to the device and is not changed in any byte, flag or mode; a critic is copied, and called
+        without labels. Sources share one image shape, and nothing else; their order does not matter, but for
+        critic_from.
     target: a few_shot result (its .train is used) or images (n, C, H, W) in [−1, 1], n ≥ 2.
-    preset: "default", "paper" (the supplement to the letter) or "official" (the released code's settings).
+    preset: "default"; for MNIST "paper" (the supplement to the letter) or "official" (the released code's settings);
+        for others "paper-progan", "paper-sngan", "paper-biggan", "official-biggan" or "official-stylegan". A StyleGAN
+        is mined in z; in_style_space(gan) is the same one with w as its latent, in_style_space(gan, per_layer=True)
+        with w+, whose length asks for a hidden layer that is short, as "official-stylegan" has it. Nothing is
+        truncated, unless it is truncated(gan, ψ) that is given.
     out: a run folder; None keeps everything in memory. The same call resumes it bit for bit after an interruption.
     device: "auto" (cuda, then mps, then cpu) or a torch device. progress: whether to show the bar.
     metric: images (500, C, H, W) → a number, shown and recorded at every logged step; None takes the digit
@@ -54,7 +64,7 @@ def mine(
     record = describe("mine", sources, is_family(gan), target, images, preset, settings, where)
     with _fitting(sources, settings, where):
         stage = Stage.one(sources, settings, where)
-        return stage.train(images, record, out, progress, metric or _default_metric(target, sources[0]), watch)
+        return stage.train(images, record, out, progress, metric or default_metric(target, sources[0]), watch)
 
 
 def finetune(
@@ -70,14 +80,14 @@ def finetune(
 ) -> MinedGAN | MinedFamily:
     """Stage two, the full MineGAN (Sec. 3.4): releases the generators and trains them with miners and critic.
 
-    mined: the result of mine(); it is left as it is, the new one holds copies. The preset, the objective and the
-    miners' shape are those of stage one, a selector starts to count anew; target, out, device, progress, metric,
-    watch, options and errors are as in mine().
+    mined: the result of mine(); it is left as it is, the new one holds copies. The preset, the loss, the objective and
+        the miners' shape are those of stage one, a selector starts to count anew; target, out, device, progress,
+        metric, watch, options and errors are as in mine().
     """
     done = mined.history[-1]["step"] if mined.history else 0
     if done < mined.settings["steps"]:
         raise UserError(f"stage one is at step {done} of {mined.settings['steps']}: finish it before stage two")
-    inherited = {key: mined.settings[key] for key in ("hidden", "input_dim", "activation", "init", "objective")}
+    inherited = {key: mined.settings[key] for key in INHERITED}
     settings = resolve(mined.settings["preset"], inherited | options)
     family = isinstance(mined, MinedFamily)
     sources, miners = (mined.sources, mined.miners) if family else ([mined.gan], nn.ModuleList([mined.miner]))
@@ -86,7 +96,7 @@ def finetune(
     record["mined_sha256"] = runs.weights_fingerprint(*miners, mined.critic)
     with _fitting(sources, settings, where):
         stage = Stage.two(sources, miners, mined.critic, settings, where)
-        return stage.train(images, record, out, progress, metric or _default_metric(target, sources[0]), watch)
+        return stage.train(images, record, out, progress, metric or default_metric(target, sources[0]), watch)
 
 
 def load(run: str | Path, gan: GAN | Sequence[GAN] | None = None) -> MinedGAN | MinedFamily:
@@ -102,6 +112,8 @@ def load(run: str | Path, gan: GAN | Sequence[GAN] | None = None) -> MinedGAN | 
         key for key in ("stage", "source", "source_sha256", *Settings.__dataclass_fields__) if key not in record
     ]:
         raise UserError(f"{run} is no run of this version of minegan-lite: its run.json has no {missing[0]}")
+    if record["stage"] not in ("mine", "finetune"):
+        raise UserError(f"{run} is a run of adapt(): the same call goes on with it, or gives it back")
     if gan is None:
         from minegan_lite import zoo
 
@@ -132,7 +144,8 @@ def _fitting(sources: Sequence[GAN], settings: Settings, device: torch.device) -
         ) from None
 
 
-def _default_metric(target: FewShot | Tensor, gan: GAN) -> Metric | None:
+def default_metric(target: FewShot | Tensor, gan: GAN) -> Metric | None:
+    """The digit classifier's error where the target is a digit, else none."""
     if not isinstance(target, FewShot) or target.digit is None or tuple(gan.generator.image_shape) != (1, 28, 28):
         return None
     from minegan_lite import metrics, zoo

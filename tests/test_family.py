@@ -7,7 +7,7 @@ from torch import nn
 
 from minegan_lite import runs, training, zoo
 from minegan_lite.errors import UserError
-from minegan_lite.family import Contest, Member, OneClass, classes_of, compete, rerun, sources_of
+from minegan_lite.family import Contest, Member, OneClass, classes_of, compete, is_family, rerun, sources_of
 from minegan_lite.gan import GAN, StandardNormal
 from minegan_lite.mined import MinedFamily, MinedGAN, Unmined, frozen
 from minegan_lite.miner import Miner
@@ -355,12 +355,15 @@ def test_the_classes_of_a_conditional_gan_are_its_generator_at_each_label():
         OneClass(gan.generator, 3)
 
 
-def test_embedded_classes_are_mined_some_at_a_time():
+def test_one_hot_classes_are_sources_and_embedded_ones_are_one_source():
     gan = conditional_gan()
-    gan.generator.embedding_dim, gan.generator.embed = 5, lambda labels: torch.zeros(len(labels), 3)
-    with pytest.raises(UserError, match=r"embeds its 3 classes in 5 numbers: .*classes_of"):
-        mine(gan, digits_target(), **FAST)
-    assert len(mine(classes_of(gan)[1:], digits_target(), **FAST).miners) == 2
+    assert len(sources_of(gan)) == 3
+    assert is_family(gan)
+    gan.generator.embedding_dim = 5
+    assert [source.name for source in sources_of(gan)] == ["cond"]
+    assert sources_of(gan)[0].generator.latent_dim == 8 + 5
+    assert not is_family(gan)
+    assert is_family([gan])
 
 
 def test_mining_leaves_the_label_term_of_a_conditional_critic_out():

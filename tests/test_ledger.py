@@ -1,6 +1,7 @@
 """The ledger writes provenance that can be run again, gives back what it wrote, and refuses what is not a result."""
 
 import json
+import math
 import os
 import subprocess
 from datetime import datetime
@@ -306,3 +307,16 @@ def test_over_seeds_refuses_what_is_not_one_number_a_seed(own):
         with pytest.raises(UserError) as error:
             ledger.over_seeds([ledger.read(name) for name in names], *keys)
         one_line(error)
+
+
+def test_an_interval_is_students():
+    from scipy.stats import ttest_1samp
+
+    values = [3.0, 4.5, 2.0, 3.8]
+    mean, low, high = ledger.interval(values)
+    expected = ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (mean, low, high) == pytest.approx((3.325, expected.low, expected.high))
+    assert ledger.interval(values, 0.5)[1] > low
+    assert ledger.interval([2.0]) == (2.0, -math.inf, math.inf)
+    with pytest.raises(UserError, match="at least one value"):
+        ledger.interval([])

@@ -1,5 +1,7 @@
 """Eq. 1–4 and the gradient penalty against cases worked by hand."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -66,6 +68,62 @@ def test_penalty_equals_finite_differences_on_the_mnist_critic():
             slope = (critic(image + steps) - critic(image - steps)).flatten() / (2 * h)
             by_hand.append((slope.norm() - 1) ** 2)
     assert penalty.item() == pytest.approx(torch.stack(by_hand).mean().item(), rel=1e-4)
+
+
+def test_hinge_losses_by_hand():
+    fake, real = torch.tensor([[1.0], [-3.0]]), torch.tensor([[0.5], [2.0]])
+    assert objectives.hinge_critic_loss(fake, real).item() == (2 + 0) / 2 + (0.5 + 0) / 2
+    separated = objectives.hinge_critic_loss(torch.tensor([[-1.0]]), torch.tensor([[1.0]]))
+    assert separated.item() == 0
+
+
+def test_logistic_losses_are_cross_entropies_of_the_sigmoid():
+    fake, real = torch.tensor([[1.0], [-3.0]]), torch.tensor([[0.5], [2.0]])
+
+    def sigmoid(score):
+        return 1 / (1 + math.exp(-score))
+
+    critic = -sum(math.log(1 - sigmoid(s)) for s in (1, -3)) / 2 - sum(math.log(sigmoid(s)) for s in (0.5, 2)) / 2
+    assert objectives.logistic_critic_loss(fake, real).item() == pytest.approx(critic)
+    generator = -(math.log(sigmoid(1)) + math.log(sigmoid(-3))) / 2
+    assert objectives.logistic_generator_loss(fake).item() == pytest.approx(generator)
+    assert objectives.logistic_critic_loss(0 * fake, 0 * real).item() == pytest.approx(2 * math.log(2))
+    far = torch.tensor([[1e4]])
+    assert objectives.logistic_critic_loss(far, -far).item() == 2e4
+    assert objectives.logistic_generator_loss(-far).item() == 1e4
+
+
+def test_the_non_saturating_loss_pushes_hardest_where_the_critic_is_sure():
+    scores = torch.tensor([[-20.0], [20.0]], requires_grad=True)
+    (slopes,) = torch.autograd.grad(objectives.logistic_generator_loss(scores), scores)
+    assert slopes.flatten().tolist() == pytest.approx([-0.5, 0], abs=1e-6)
+
+
+def test_r1_of_a_linear_and_of_a_quadratic_critic():
+    # ‖∇D‖² = 16a², its derivative 32a; of ‖x‖²/2 it is ‖x‖²
+    critic = Linear(0.5)
+    penalty = objectives.r1_penalty(critic, torch.rand(3, 1, 4, 4))
+    assert penalty.item() == pytest.approx(4.0)
+    (slope,) = torch.autograd.grad(penalty, critic.a)
+    assert slope.item() == pytest.approx(16.0)
+    x = torch.tensor([[1.0, 2.0], [0.0, 3.0]]).view(2, 1, 1, 2)
+    assert objectives.r1_penalty(Square(), x).item() == pytest.approx((5 + 9) / 2)
+
+
+def test_losses_by_their_names():
+    fake, real, x = torch.tensor([[2.0]]), torch.tensor([[-1.0]]), torch.full((2, 1, 2, 2), 0.5)
+    told = {}
+    for name in objectives.LOSSES:
+        loss = objectives.adversarial(name)
+        penalty = loss.penalty(Square(), 3 * x, 3 * x, rng()).item()
+        told[name] = (loss.critic(fake, real).item(), loss.generator(fake).item(), penalty)
+    critic, generator = math.log1p(math.exp(2)) + math.log1p(math.exp(1)), math.log1p(math.exp(-2))
+    assert told["wgan-gp"] == pytest.approx((3, -2, 4))  # at norm 3: (3 − 1)²
+    assert told["hinge"] == pytest.approx((5, -2, 0))
+    assert told["logistic"] == pytest.approx((critic, generator, 0))
+    assert told["logistic-r1"] == pytest.approx((critic, generator, 9))
+    with pytest.raises(KeyError):
+        objectives.adversarial("wasserstein")
 
 
 def test_batches_of_different_shape_are_refused():

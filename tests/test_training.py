@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny import TinyCritic, everything, same, tiny_gan, tiny_target
 
-from minegan_lite import runs, stage, training
+from minegan_lite import loop, runs, stage, training
 from minegan_lite.data import FewShot
 from minegan_lite.errors import Diverged, UserError
 from minegan_lite.gan import GAN, StandardNormal
@@ -260,6 +260,15 @@ def test_training_and_sampling_with_one_seed_share_no_draws():
         assert Miner((128, 128, 128), rng=torch.Generator().manual_seed(0))(u).std().item() > 1.1
 
 
+def test_stage_two_goes_on_with_the_loss_and_the_miners_of_stage_one():
+    mined = mine(tiny_gan(), tiny_target(), loss="hinge", spectral_norm=True, activation="tanh", **FAST)
+    tuned = finetune(mined, tiny_target(), **FAST)
+    assert {key: tuned.settings[key] for key in ("loss", "spectral_norm", "activation")} == {
+        "loss": "hinge", "spectral_norm": True, "activation": "tanh",
+    }  # fmt: skip
+    assert finetune(mined, tiny_target(), loss="logistic", **FAST).settings["loss"] == "logistic"
+
+
 def test_the_average_takes_the_decay_that_was_asked_for():
     mined = mine(tiny_gan(), tiny_target(), ema_decay=0.0, **FAST)
     assert torch.equal(mined.sample(4, ema=True), mined.sample(4, ema=False))
@@ -277,7 +286,7 @@ def test_the_critic_learns_from_every_target_image_and_only_from_them():
     """A target of one repeated image, told by the order of draws: the metric sees only what sample() gives."""
     seen = []
     mine(tiny_gan(), tiny_target(), metric=lambda images: seen.append(tuple(images.shape)) or 0.5, **FAST)
-    assert seen == [(stage.METRIC_SAMPLES, 1, 6, 6)] * 4
+    assert seen == [(loop.METRIC_SAMPLES, 1, 6, 6)] * 4
 
 
 def nan_image():
@@ -303,6 +312,9 @@ def nan_image():
         (tiny_target(), {"seed": -1}, "seed"),
         (tiny_target(), {"miner_lr": math.nan}, "miner_lr"),
         (tiny_target(), {"penalty": -1}, "penalty"),
+        (tiny_target(), {"loss": "wasserstein"}, "loss must be one of wgan-gp, hinge, logistic, logistic-r1"),
+        (tiny_target(), {"spectral_norm": 1}, "spectral_norm must be True or False"),
+        (tiny_target(), {"activation": "sine"}, "activations relu, relu[+]pixel_norm"),
         (tiny_target(), {"precision": "16"}, "precision must be one of 32, bf16"),
         (tiny_target(), {"betas": (0.5, 1.0)}, "betas"),
         (tiny_target(), {"hidden": (8, 0)}, "hidden"),

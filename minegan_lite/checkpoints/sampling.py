@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from minegan_lite.errors import UserError
+from minegan_lite.family import truncated
 from minegan_lite.gan import GAN
 from minegan_lite.mined import frozen
 from minegan_lite.networks import biggan, biggan_deep
@@ -35,8 +36,9 @@ def sample(gan: GAN, n: int, *, seed: int = 0, classes: Sequence[int] | None = N
     inputs = [gan.prior(n, rng)]  # (n, |z|)
     if truncation < 1 and _cuts(generator):
         nn.init.trunc_normal_(inputs[0], a=-CUT, b=CUT, generator=rng).mul_(truncation)
+    if truncation < 1 and _takes(generator):
+        generator = truncated(gan, truncation).generator
     device = next(generator.parameters()).device
-    options = {"truncation": truncation} if truncation < 1 and _takes(generator) else {}
     with frozen(generator), torch.no_grad():
         if generator.embedding_dim is not None:
             labels = _labels(len(generator.classes), n, classes, rng)
@@ -45,7 +47,7 @@ def sample(gan: GAN, n: int, *, seed: int = 0, classes: Sequence[int] | None = N
             raise UserError(f"{gan.name} is unconditional: it has no classes")
         batch = max(1, PIXELS // math.prod(generator.image_shape[1:]))
         parts = zip(*(rows.to(device).split(batch) for rows in inputs), strict=True)
-        return torch.cat([generator(*rows, **options).cpu() for rows in parts])
+        return torch.cat([generator(*rows).cpu() for rows in parts])
 
 
 def truncates(generator: nn.Module) -> bool:

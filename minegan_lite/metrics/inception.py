@@ -82,7 +82,7 @@ def torchvision_inception() -> TorchvisionInception:
     from torchvision import models
 
     weights, folder = models.Inception_V3_Weights.IMAGENET1K_V1, str(data.cache_folder())
-    state = _fetched(
+    state = fetched(
         Path(weights.url).name,
         lambda: weights.get_state_dict(model_dir=folder, check_hash=True, progress=False, weights_only=True),
     )
@@ -97,7 +97,7 @@ def _fid_weights() -> str:
 
     pooch.get_logger().setLevel("WARNING")
     downloader = pooch.HTTPDownloader(timeout=(3, 10))  # seconds: to connect, between two chunks
-    return _fetched(
+    return fetched(
         FID_WEIGHTS,
         lambda: pooch.retrieve(
             FID_URL, f"sha256:{FID_SHA256}", FID_WEIGHTS, data.cache_folder(), downloader=downloader
@@ -105,7 +105,7 @@ def _fid_weights() -> str:
     )
 
 
-def _fetched(file: str, fetch: Callable[[], Any]) -> Any:
+def fetched(file: str, fetch: Callable[[], Any]) -> Any:
     """What fetch gives; one line where the file is neither in the cache nor to be fetched, or has another hash."""
     path = data.cache_folder() / file
     if data.offline() and not path.exists():

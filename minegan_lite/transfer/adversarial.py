@@ -1,0 +1,52 @@
+"""What the baselines with a critic share: stage two of MineGAN without a miner."""
+
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from minegan_lite.data import FewShot
+from minegan_lite.errors import UserError
+from minegan_lite.gan import GAN
+from minegan_lite.loop import Metric, Watch
+from minegan_lite.mined import MinedGAN
+from minegan_lite.miner import NoMiner
+from minegan_lite.settings import check_images, describe, pick_device, resolve
+from minegan_lite.stage import Stage, clone, streams
+from minegan_lite.training import default_metric
+
+OF_MINERS = {"miner_lr", "hidden", "input_dim", "activation", "init", "spectral_norm", "objective", "critic_from"}
+
+
+def train(
+    method: str,
+    gan: GAN,
+    target: FewShot | Tensor,
+    *,
+    generator: nn.Module,
+    critic: nn.Module | None,
+    kept: Collection[str] = (),
+    out: str | Path | None = None,
+    device: str = "auto",
+    progress: bool = True,
+    metric: Metric | None = None,
+    watch: Watch | None = None,
+    **options: Any,
+) -> MinedGAN:
+    """Trains generator and critic as WGAN-GP on latents from the source's prior; all but `kept`, the critic's, moves.
+
+    generator, critic: where they start; they are copied. kept: names of the critic's parameters that stay. The others
+    as in mine(); options are those of Settings that do not concern a miner.
+    """
+    if strange := sorted(options.keys() & OF_MINERS):
+        raise UserError(f"{method} has no miner, so {strange[0]} means nothing to it")
+    settings, where = resolve("default", options), pick_device(device)
+    images = check_images(target, [gan], settings, critic)
+    record = describe(method, [gan], False, target, images, "paper", settings, where) | {"kept": sorted(kept)}
+    start = replace(gan, generator=clone(generator))
+    miners = nn.ModuleList([NoMiner(gan.generator.latent_dim)])
+    rngs = streams(method, [gan], settings.seed)
+    stage = Stage([start], miners, critic, True, settings, rngs, where, kept)
+    return stage.train(images, record, out, progress, metric or default_metric(target, gan), watch)

@@ -1,0 +1,41 @@
+"""MineGAN (Sec. 3.2 and 3.4): the miner first, then miner, generator and critic together."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from minegan_lite.data import FewShot
+from minegan_lite.errors import UserError
+from minegan_lite.gan import GAN
+from minegan_lite.mined import MinedGAN
+from minegan_lite.training import finetune, mine
+
+
+def adapt(
+    gan: GAN,
+    target: FewShot | Tensor,
+    *,
+    steps: int,
+    seed: int,
+    preset: str = "paper",
+    mining: float = 0.5,
+    out: str | Path | None = None,
+    **options: Any,
+) -> MinedGAN:
+    """Both stages, with the supplement's settings, in `steps` updates together; see transfer.adapt.
+
+    mining: the share of the steps that stage one makes; the paper gives none, so a half. out: its runs are the folders
+    one and two in it. Raises UserError for a share that leaves a stage without a step.
+    """
+    first = round(steps * mining)
+    if not 0 < first < steps:
+        raise UserError(f"mining={mining} of {steps} steps leaves a stage without any: take a share between")
+    one, two = (None, None) if out is None else (Path(out) / "one", Path(out) / "two")
+    mined = mine(gan, target, preset=preset, steps=first, seed=seed, out=one, **options)
+    return finetune(mined, target, steps=steps - first, seed=seed, out=two, **options)
+
+
+def frozen(gan: GAN, **options: Any) -> set[str]:
+    """None in the end: stage two releases the generator."""
+    return set()
