@@ -4,6 +4,7 @@ Each step is timed on one CPU thread; the largest memory is of a fresh process t
 
     python benchmarks/load_full_size.py biggan-128
     python benchmarks/load_full_size.py biggan-deep-512 --folder runs/full_size
+    python benchmarks/load_full_size.py record      # all of them into the ledger, as load_full_size
 """
 
 import argparse
@@ -20,6 +21,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from minegan_lite import ledger
 from minegan_lite.checkpoints import (
     biggan_deep_hf,
     biggan_pytorch,
@@ -106,20 +108,33 @@ def measure(path: Path) -> dict[str, float]:
     }  # fmt: skip
 
 
+def written_and_measured(name: str, folder: Path) -> dict[str, Any]:
+    """Writes the file of this name, and measures it in a fresh process, which has not held the weights before."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    torch.save(NAMES[name](), folder / f"{name}.pth")
+    command = [sys.executable, __file__, name, "--folder", folder, "--only-measure"]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=NAMES)
+    parser.add_argument("name", choices=[*NAMES, "record"])
     parser.add_argument("--folder", type=Path, default=Path("runs/full_size"), help="of the file (default %(default)s)")
     parser.add_argument("--only-measure", action="store_true", help="load a file that was written before")
     args = parser.parse_args()
-    path = args.folder / f"{args.name}.pth"
-    if args.only_measure:
-        print(json.dumps({"name": args.name, **measure(path)}))
-        return
-    args.folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(0)
-    torch.save(NAMES[args.name](), path)
-    subprocess.run([sys.executable, __file__, args.name, "--folder", args.folder, "--only-measure"], check=True)
+    start = time.time()
+    if args.name == "record":
+        numbers = {name: written_and_measured(name, args.folder) for name in NAMES}
+        path = ledger.record(
+            "load_full_size", numbers, settings={"threads": 1, "samples": 1}, seeds=0, device="cpu",
+            seconds=time.time() - start, n=1, command="python benchmarks/load_full_size.py record",
+        )  # fmt: skip
+        print(path.read_text())
+    elif args.only_measure:
+        print(json.dumps(measure(args.folder / f"{args.name}.pth")))
+    else:
+        print(json.dumps(written_and_measured(args.name, args.folder)))
 
 
 if __name__ == "__main__":

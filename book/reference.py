@@ -3,6 +3,7 @@
 `build.py` has them written into `_made/` beside the copied pages, which include them.
 """
 
+import importlib
 import inspect
 import pkgutil
 import re
@@ -10,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import minegan_lite
+from book import public_checkpoints
 from book.tables import results
 from minegan_lite import zoo
 from minegan_lite.settings import PRESETS, Settings
@@ -18,17 +20,18 @@ from minegan_lite.settings import PRESETS, Settings
 # fmt: off
 ORDER = [
     "gan", "miner", "mined", "family", "selector", "training", "stage", "settings", "objectives", "ema", "networks",
-    "data", "images", "latents", "metrics", "zoo", "ledger", "paper", "plots", "widgets", "errors", "runs", "doctor",
-    "chapters",
+    "checkpoints", "data", "images", "latents", "metrics", "zoo", "ledger", "paper", "plots", "widgets", "errors",
+    "runs", "doctor", "chapters",
 ]
 # fmt: on
-UNDOCUMENTED = {"cli"}  # its --help is the reference
+UNDOCUMENTED = {"cli", "cli_checkpoints"}  # its --help is the reference
 
 
 def write(folder: Path) -> None:
     """Writes every part as a file of its name into `folder`."""
     folder.mkdir()
-    for part in (presets, model_cards, names, modules, results):
+    own = (presets, model_cards, names, modules, results)
+    for part in (*own, *public_checkpoints.PARTS):
         (folder / f"{part.__name__}.md").write_text(part(), encoding="utf-8")
 
 
@@ -162,11 +165,19 @@ def public_modules() -> dict[str, bool]:
     return {name: found[name] for name in sorted(found, key=place)}
 
 
+def gathers(name: str) -> bool:
+    """Whether a package lists names of its parts as its own."""
+    return hasattr(importlib.import_module(name), "__all__")
+
+
 def modules() -> str:
-    """A section for each public module, which autodoc fills; a package says what its parts have in common."""
+    """A section for each public module, which autodoc fills; a package says what its parts have in common.
+
+    One that lists what it takes from its parts, in `__all__`, shows nothing else: they are shown where they are.
+    """
     return "\n".join(
         f"## {name.removeprefix('minegan_lite.')}\n\n```{{eval-rst}}\n.. automodule:: {name}\n"
-        + ("   :no-members:\n" if package else "")
+        + ("   :no-members:\n" if package and gathers(name) else "")
         + "```\n"
         for name, package in public_modules().items()
     )

@@ -1,11 +1,11 @@
-"""The command line: mine, finetune, sample, evaluate, zoo, run, doctor."""
+"""The command line: mine, finetune, sample, evaluate, inspect, zoo, run, doctor."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
 
-from minegan_lite import __version__
+from minegan_lite import __version__, cli_checkpoints
 from minegan_lite.errors import Diverged, UserError
 
 EXAMPLES = """
@@ -16,6 +16,8 @@ examples:
   minegan-lite sample runs/nine --n 64               a picture of 64 samples
   minegan-lite evaluate runs/nine                    error, Fréchet distance, coverage, copying, with floors
   minegan-lite finetune runs/nine --steps 300        stage two: releases the generator
+  minegan-lite inspect G_ema.pth --critic D.pth      what a public checkpoint holds, and under which licence
+  minegan-lite sample --checkpoint G_ema.pth --classes 3 7 --out grid.png
   minegan-lite run off_manifold_digits --tier smoke  a chapter of the book, executed
 
 An interrupted mine or finetune goes on where it stopped when the same command is given again.
@@ -31,6 +33,12 @@ targets:
   path/to/folder     a folder of images of the shape the generator draws (--resize converts others)
 
 The run folder holds run.json (what was asked for) and state.pt (the last checkpoint). The same command resumes it.
+"""
+SAMPLE = """
+A picture of samples: of a run of mine or finetune, or of a public checkpoint (see minegan-lite inspect --help).
+
+  minegan-lite sample runs/nine --n 100 --columns 10
+  minegan-lite sample --checkpoint biggan-deep-256-pytorch_model.bin --classes 207 --truncation 0.4 --out dogs.png
 """
 
 
@@ -67,15 +75,23 @@ def build_parser() -> Parser:
     finetune.add_argument("--out", type=Path, metavar="RUN", help="run folder (default RUN-finetuned)")
     finetune.set_defaults(call=do_finetune)
 
-    sample = commands.add_parser("sample", help="a picture of samples of a run")
-    sampling_options(sample, n=64)
-    sample.add_argument("--out", type=Path, metavar="PNG", help="the picture (default RUN/samples.png)")
+    sample = commands.add_parser("sample", help="a picture of samples", description=SAMPLE, formatter_class=keep)
+    which = sample.add_mutually_exclusive_group(required=True)
+    which.add_argument("run", nargs="?", type=Path, metavar="RUN", help="a run folder of mine or finetune")
+    which.add_argument("--checkpoint", type=Path, metavar="FILE", help="a public checkpoint instead")
+    sampling_options(sample, None, "64, of a checkpoint 16")
+    sample.add_argument("--columns", type=positive, default=8, help="images in a row (default %(default)s)")
+    sample.add_argument("--out", type=Path, metavar="PNG", help="the picture (default RUN/samples.png, FILE.png)")
+    cli_checkpoints.add_checkpoint_options(sample)
     sample.set_defaults(call=do_sample)
 
     evaluate = commands.add_parser("evaluate", help="how good the samples of a run are, beside the real-vs-real floor")
-    sampling_options(evaluate, n=10_000)
+    evaluate.add_argument("run", type=Path, metavar="RUN", help="a run folder of mine or finetune")
+    sampling_options(evaluate, 10_000, "%(default)s")
     evaluate.add_argument("--json", action="store_true", help="the numbers as JSON on stdout")
     evaluate.set_defaults(call=do_evaluate)
+
+    cli_checkpoints.add_inspect(commands)
 
     zoo = commands.add_parser("zoo", help="the shipped GANs: list or verify them")
     zoo.add_argument("action", nargs="?", default="list", choices=["list", "verify"])
@@ -101,11 +117,16 @@ def training_options(parser: Parser, steps: int) -> None:
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"], help="default auto")
 
 
-def sampling_options(parser: Parser, n: int) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder of mine or finetune")
-    parser.add_argument("--n", type=int, default=n, help="how many samples (default %(default)s)")
+def sampling_options(parser: Parser, n: int | None, told: str) -> None:
+    parser.add_argument("--n", type=int, default=n, help=f"how many samples (default {told})")
     parser.add_argument("--seed", type=int, default=0, help="of the draw (default %(default)s)")
     parser.add_argument("--raw", action="store_true", help="raw weights instead of their moving average")
+
+
+def positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
 
 
 def do_mine(args: argparse.Namespace) -> None:
@@ -133,8 +154,14 @@ def do_finetune(args: argparse.Namespace) -> None:
 def do_sample(args: argparse.Namespace) -> None:
     from minegan_lite import plots, training
 
-    images = training.load(args.run).sample(args.n, seed=args.seed, ema=False if args.raw else None)
-    print(plots.save_grid(images, args.out or args.run / "samples.png"))
+    if args.checkpoint is not None:
+        images, path = cli_checkpoints.images(args), Path(f"{args.checkpoint}.png")
+    else:
+        cli_checkpoints.refuse_checkpoint_options(args)
+        n, path = 64 if args.n is None else args.n, args.run / "samples.png"
+        images = training.load(args.run).sample(n, seed=args.seed, ema=False if args.raw else None)
+    scale = 2 if images.shape[-1] < 64 else 1
+    print(plots.save_grid(images, args.out or path, args.columns, scale))
 
 
 def do_evaluate(args: argparse.Namespace) -> None:

@@ -1,9 +1,13 @@
 """The benchmark's ideas are what they claim to be: those that only save time train the same miner, the others not."""
 
+import sys
+
+import pytest
 import torch
 
-from benchmarks import mining_step, supersample_memory
+from benchmarks import biggan_deep_speed, mining_step, supersample_memory
 from minegan_lite import zoo
+from minegan_lite.networks import biggan_deep
 
 
 def trained(idea: str) -> torch.Tensor:
@@ -60,3 +64,38 @@ def test_more_sources_cost_no_more_memory_unless_done_naively():
     ratios = {way: row["5"] / row["1"] for way, row in peaks.items()}
     assert ratios["ours"] <= supersample_memory.AIM < 2 < ratios["naive"]
     assert supersample_memory.table(peaks).count("\n") == 3
+
+
+def tiny_biggan_deep() -> torch.nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return biggan_deep.Generator(32, 8, 6, 6, 4, attention=(16,)).eval().requires_grad_(False)
+
+
+def test_what_is_raced_agrees_first_and_is_then_timed_in_every_variant():
+    generator = tiny_biggan_deep()
+
+    def twice(z, embedding):
+        generator(z, embedding)
+        return generator(z, embedding)
+
+    numbers = biggan_deep_speed.measure(twice, generator, rounds=5, batches=(1, 3))
+    assert numbers["time"].keys() == {"1", "3"}
+    assert numbers["apart"]["ours"] == {"forward": 0.0, "forward and backward": 0.0}
+    assert numbers["apart"]["ours, channels_last"]["forward"] < 1e-4 < numbers["apart"]["ours, bfloat16"]["forward"]
+    for passes in numbers["time"].values():
+        assert passes["forward"]["published code"]["median"] == 1.0
+        assert 0.3 < passes["forward"]["ours"]["median"] < 0.8, "half the work takes half the time"
+    assert biggan_deep_speed.table(numbers).count("\n") == 5
+
+
+def test_two_networks_that_differ_are_not_raced():
+    generator = tiny_biggan_deep()
+    with pytest.raises(SystemExit, match="ours is not the published network"):
+        biggan_deep_speed.measure(lambda z, e: generator(z, e) * 1.001, generator, rounds=1, batches=(1,))
+
+
+def test_without_the_published_code_one_line_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pytorch_pretrained_biggan", None)
+    with pytest.raises(SystemExit, match=r"^[^\n]+pip install pytorch-pretrained-biggan$"):
+        biggan_deep_speed.published()

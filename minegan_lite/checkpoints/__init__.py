@@ -2,7 +2,8 @@
 
     gan = minegan_lite.checkpoints.load("G_ema.pth", critic="D.pth")
 
-A layout is a module with NAME and three functions (see `Layout`); a new one is added to LAYOUTS, nowhere else.
+A layout is a module with NAME and three functions (see `Layout`); a new one is added to LAYOUTS, and the facts about
+it to `about.ABOUT`, nowhere else. `describe` says what a file holds, `sample` draws images of a loaded one.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 
 from minegan_lite.checkpoints import (
+    about,
     biggan_deep_hf,
     biggan_pytorch,
     biggan_studiogan,
@@ -26,7 +28,9 @@ from minegan_lite.checkpoints import (
     stylegan2_rosinality,
     stylegan_rosinality,
 )
+from minegan_lite.checkpoints.about import format_description as format_description
 from minegan_lite.checkpoints.loading import read, tidy
+from minegan_lite.checkpoints.sampling import sample as sample
 from minegan_lite.errors import UserError
 from minegan_lite.gan import GAN, StandardNormal
 
@@ -81,6 +85,28 @@ def load(
     Nothing that a file asks to be run is run. Raises UserError for a file that is missing, damaged, hostile or in no
     layout we know, and for a tensor that is missing or misshapen.
     """
+    return _load(source, layout, critic, averaged, name)[1]
+
+
+def describe(
+    source: str | Path | Mapping[str, Any],
+    layout: str | None = None,
+    *,
+    critic: str | Path | Mapping[str, Any] | None = None,
+    averaged: bool = True,
+) -> dict[str, Any]:
+    """What a public checkpoint holds, JSON-ready, after reading all of it once; `format_description` makes it text.
+
+    Arguments and errors are `load`'s. Keys: name, layout, architecture, image_shape, latent_dim, classes and
+    embedding_dim (None for an unconditional one), truncation (whether `sample` takes one), generator_parameters,
+    critic_parameters (None where there is none), origin, published_critic, code_licence, weights_licence.
+    """
+    chosen, gan = _load(source, layout, critic, averaged, None)
+    return about.description(gan, chosen.NAME)
+
+
+def _load(source, layout: str | None, critic, averaged: bool, name: str | None) -> tuple[ModuleType, GAN]:
+    """What `load` does, and the layout it found."""
     state = _open(source)
     chosen = _layout(state, layout)
     critic_state = state if critic is None else _open(critic)
@@ -95,7 +121,7 @@ def load(
         raise UserError(f"no critic in the layout {chosen.NAME} in {_called(critic)}: give the discriminator's file")
     own = chosen.NAME if isinstance(source, Mapping) else Path(source).stem
     prior = StandardNormal(generator.latent_dim)
-    return GAN(generator.eval(), None if judge is None else judge.eval(), prior, name or own)
+    return chosen, GAN(generator.eval(), None if judge is None else judge.eval(), prior, name or own)
 
 
 def _open(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
