@@ -19,8 +19,8 @@ from minegan_lite.settings import PRESETS, Settings
 # The way of a sample. A module that is not named here comes after those that are.
 # fmt: off
 ORDER = [
-    "gan", "miner", "mined", "family", "selector", "training", "stage", "settings", "objectives", "ema", "networks",
-    "checkpoints", "data", "images", "latents", "metrics", "zoo", "ledger", "paper", "plots", "widgets", "errors",
+    "gan", "miner", "mined", "family", "selector", "training", "stage", "loop", "settings", "objectives", "ema",
+    "transfer", "networks", "checkpoints", "data", "images", "latents", "metrics", "zoo", "ledger", "paper", "plots", "widgets", "errors",
     "runs", "doctor", "chapters",
 ]
 # fmt: on

@@ -6,7 +6,7 @@ mined = minegan_lite.mine(gan, target, steps=600, seed=0)
 minegan_lite.evaluate(mined, target)
 """
 
-from minegan_lite import doctor, zoo
+from minegan_lite import checkpoints, doctor, transfer, zoo
 from minegan_lite.data import FewShot, few_shot
 from minegan_lite.errors import Diverged, UserError
 from minegan_lite.family import classes_of, truncated
@@ -32,6 +32,7 @@ __all__ = [
     "StandardNormal",
     "Unmined",
     "UserError",
+    "checkpoints",
     "classes_of",
     "doctor",
     "evaluate",
@@ -40,6 +41,7 @@ __all__ = [
     "in_style_space",
     "load",
     "mine",
+    "transfer",
     "truncated",
     "zoo",
 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from minegan_lite import __version__, cli_checkpoints
 from minegan_lite.errors import Diverged, UserError
+from minegan_lite.settings import PRESETS
 
 EXAMPLES = """
 examples:
@@ -64,7 +65,7 @@ def build_parser() -> Parser:
     mine.add_argument(
         "--resize", action="store_true", help="convert a folder's images to the generator's size and mode"
     )
-    mine.add_argument("--preset", default="default", help="default, paper (the supplement to the letter) or official")
+    mine.add_argument("--preset", default="default", help=f"one of {', '.join(PRESETS)}")
     training_options(mine, steps=600)
     mine.add_argument("--out", required=True, type=Path, metavar="RUN", help="run folder, new or to be resumed")
     mine.set_defaults(call=do_mine)
