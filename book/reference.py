@@ -12,6 +12,7 @@ from pathlib import Path
 
 import minegan_lite
 from book import public_checkpoints
+from book.claims import claims
 from book.tables import results
 from minegan_lite import zoo
 from minegan_lite.settings import PRESETS, Settings
@@ -30,7 +31,7 @@ UNDOCUMENTED = {"cli", "cli_checkpoints"}  # its --help is the reference
 def write(folder: Path) -> None:
     """Writes every part as a file of its name into `folder`."""
     folder.mkdir()
-    own = (presets, model_cards, names, modules, results)
+    own = (presets, model_cards, names, modules, results, claims)
     for part in (*own, *public_checkpoints.PARTS):
         (folder / f"{part.__name__}.md").write_text(part(), encoding="utf-8")
 
