@@ -55,7 +55,7 @@ class TorchvisionInception(nn.Module):
 def fid_inception() -> FIDInception:
     """The network of FID and KID (Heusel et al. 2017), TensorFlow's of 2015-12-05, as torchmetrics runs it.
 
-    It needs the package torch-fidelity (`pip install torch-fidelity`) and, once, 96 MB of weights, which are checked
+    It needs the package torch-fidelity (the extra `fid`) and, once, 96 MB of weights, which are checked
     against their sha256 and kept in the library's cache. Images are enlarged as in the original, so that numbers are
     comparable with published FIDs of the same n, m and reals. Grey images are refused: enlarged digits are nothing
     that it has seen. Raises UserError where package or weights cannot be had.

@@ -157,3 +157,23 @@ def test_torchvision_inception_is_its_own_chain_without_the_head(untrained, monk
     assert pooled[0].shape == (2, 2048)
     assert pooled[0].std() > 0
     assert signature(network).startswith("torchvision-inception-v3/2048/bilinear-antialias-299/")
+
+
+def test_the_real_network_takes_the_weights_and_gives_pooled_features(monkeypatch, tmp_path):
+    """torch-fidelity's own class, with random weights in the place of the published ones."""
+    from torch_fidelity import feature_extractor_inceptionv3 as theirs
+
+    with monkeypatch.context() as patch:
+        patch.setattr(theirs.FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
+        patch.setattr(theirs, "load_state_dict_from_url", lambda *_, **__: {})
+        torch.manual_seed(0)
+        made = theirs.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
+    path = tmp_path / "cache" / inception.FID_WEIGHTS
+    path.parent.mkdir()
+    torch.save(made.state_dict(), path)
+    monkeypatch.setattr(inception, "FID_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+    x = torch.rand(2, 3, 16, 16) * 2 - 1
+    features = features_of(x, inception.fid_inception())
+    assert features.shape == (2, 2048)
+    expected = made(((x + 1) * 127.5).round().to(torch.uint8))[0]  # enlarged by its own TensorFlow 1 resize
+    torch.testing.assert_close(features, expected)
