@@ -38,6 +38,12 @@ ALLOWED = {
         "95": "the confidence of an interval",
         "0.01": "supplement A: how small the paper's first weights are",
     },
+    "measuring.ipynb": {
+        "0": "the error of repeating one good digit",
+        "0.05": "the level of a test",
+        "0.9": "a rule of thumb, which an exercise derives",
+        "95": "the confidence of an interval",
+    },
     "official_code.md": dict.fromkeys(
         ("0.002", "0.01", "0.5", "0.9", "0.99", "0.999", "1.5e-3", "1e-4", "1e-6", "1e-8", "2e-4", "4e-4"), SETTINGS
     )
@@ -257,6 +263,7 @@ NOT_RECORDED = {
         r"the best fifth holds [\d.]+ times as many of the digit \d as all samples do, and [\d.]+ times as many of the "
         r"digit \d",
     ],
+    "measuring": [r"features digit-classifier\S+", r"-?\d+ \(at n = \d+: \d+\)", r"(?<=p ≤ )0\.05"],
     "off_manifold_digits": [r"The mean of the latents moved by .*", r"The first direction is stretched .*"],
     "several_gans": [r"\*target\* .*"],
     "two_dimensions": [
