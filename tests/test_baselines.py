@@ -33,33 +33,32 @@ def script(tmp_path):
 
 
 def test_a_run_is_recorded_once_with_everything_that_is_judged(script, tmp_path, monkeypatch):
-    one = ("--experiments", "baseline-uci", "--methods", "bsa", "--images", "25", "--seeds", "0", "--steps", "3")
-    assert "baseline-uci-bsa-25-seed0: error" in script(*one)
+    one = ("--experiments", "baseline-uci", "--methods", "bsa", "--images", "24", "--seeds", "9", "--steps", "3")
+    assert "baseline-uci-bsa-24-seed9: error" in script(*one)
     monkeypatch.setenv("MINEGAN_RESULTS", str(tmp_path / "results"))
-    result = ledger.read("baseline-uci-bsa-25-seed0")
+    result = ledger.read("baseline-uci-bsa-24-seed9")
     numbers, settings = result["numbers"], result["settings"]
-    assert settings["images"] == 25
+    assert settings["images"] == 24
     assert settings["origin"] == "uci-digits"
     assert settings["method"] == "bsa"
     assert settings["truncation"] == ledger.read("tuning-bsa")["numbers"]["truncation"]
     assert result["provenance"]["n"] == 5200
-    assert result["provenance"]["seeds"] == [0]
+    assert result["provenance"]["seeds"] == [9]
     assert numbers["evaluation"]["frechet"]["n"] == numbers["kmmd"]["n"] == numbers["mean_variance"]["n"] == 29
     assert numbers["kmmd"]["interval"][0] <= numbers["kmmd"]["value"] <= numbers["kmmd"]["interval"][1]
-    assert numbers["neighbours_of_training_images"]["n"] == 25
+    assert numbers["neighbours_of_training_images"]["n"] == 24
     assert set(numbers["by_truncation"]) == {"0.3", "0.5", "1"}
     assert not any((tmp_path / "runs").iterdir())  # the weights are gone
     assert "recorded before" in script(*one)
-    listed = script("--list", "--experiments", "baseline-uci", "--methods", "bsa", "vae", "--images", "25", "50")
+    listed = script("--list", "--experiments", "baseline-uci", "--methods", "bsa", "vae", "--images", "24", "50")
     assert listed.count("pending") == len(listed.splitlines()) - listed.count("Fréchet")
     assert "baseline-uci-vae-50-seed2: pending" in listed
 
 
 def test_without_mnist_nothing_is_run_on_a_stand_in(script):
-    said = script("--methods", "vae", "--images", "25", "--seeds", "0", "--steps", "2", fails=True)
+    said = script("--methods", "vae", "--images", "24", "--seeds", "9", "--steps", "2", fails=True)
     assert "the reference runs need MNIST itself" in said
     assert "Traceback" not in said
-    assert "the reference runs need MNIST itself" in script("--tune", "--methods", "vae", fails=True)
 
 
 def test_every_method_has_its_rate_in_the_ledger():

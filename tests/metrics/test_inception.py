@@ -167,7 +167,7 @@ def test_the_real_network_takes_the_weights_and_gives_pooled_features(monkeypatc
         patch.setattr(theirs.FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
         patch.setattr(theirs, "load_state_dict_from_url", lambda *_, **__: {})
         torch.manual_seed(0)
-        made = theirs.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
+        made = theirs.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).eval()
     path = tmp_path / "cache" / inception.FID_WEIGHTS
     path.parent.mkdir()
     torch.save(made.state_dict(), path)
