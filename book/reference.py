@@ -21,7 +21,7 @@ from minegan_lite.settings import PRESETS, Settings
 # fmt: off
 ORDER = [
     "gan", "miner", "mined", "family", "selector", "training", "stage", "loop", "settings", "objectives", "ema",
-    "transfer", "networks", "checkpoints", "data", "images", "latents", "metrics", "zoo", "ledger", "paper", "plots", "widgets", "errors",
+    "transfer", "networks", "checkpoints", "data", "downloads", "images", "latents", "metrics", "zoo", "ledger", "paper", "plots", "widgets", "errors",
     "runs", "doctor", "chapters",
 ]
 # fmt: on

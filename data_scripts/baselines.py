@@ -19,7 +19,6 @@ What is recorded is skipped and what was interrupted goes on.
 """
 
 import argparse
-import math
 import shutil
 import time
 from dataclasses import asdict, replace
@@ -83,7 +82,7 @@ def tuned(method: str) -> tuple[float, float | None]:
 
 
 def tune(method: str, steps: int, precision: str, device: str, out: Path) -> str:
-    """Three learning rates of a method, on 100 images of seed 0, by training-split images outside the target."""
+    """A method's learning rate, by the rule above, on 100 images of seed 0; judged by other training-split images."""
     name = f"tuning-{method}"
     if before := recorded(name):
         return f"{name}: recorded before, factor {before['factor']:.2f}"
@@ -91,9 +90,9 @@ def tune(method: str, steps: int, precision: str, device: str, out: Path) -> str
     start = time.time()
     both = mnist_target(DIGIT, 1100, seed=0)
     target = replace(both, train=both.train[:100], held_out=both.train[100:], request=None)
-    tried, todo = [], [-1, 0, 1]
-    while todo:
-        factor = 3.0 ** todo.pop()
+    tried, powers = [], [-1, 0, 1]
+    for power in powers:  # grows on the side where the best is the last, to six at most
+        factor = 3.0**power
         mined = adapt(
             method, zoo.load(SOURCES["baseline"]), target, steps=steps, seed=0, precision=precision, device=device,
             progress=False, out=out / f"{name}-{factor:.2f}", log_every=steps, **options(method, factor),
@@ -102,9 +101,11 @@ def tune(method: str, steps: int, precision: str, device: str, out: Path) -> str
             numbers = evaluate(_cut(mined, truncation), target, n=SAMPLES, seed=0)
             tried.append({"factor": factor, "truncation": truncation, "frechet": numbers["frechet"]["value"]})
         best = min(tried, key=lambda row: row["frechet"])
-        if not todo and len(factors := sorted({row["factor"] for row in tried})) < 6:
-            power = round(math.log(best["factor"], 3))
-            todo = [power + 1] if best["factor"] == factors[-1] else [power - 1] if best["factor"] == factors[0] else []
+        if power == powers[-1] and len(powers) < 6:
+            if best["factor"] == 3.0 ** max(powers):
+                powers.append(max(powers) + 1)
+            elif best["factor"] == 3.0 ** min(powers):
+                powers.append(min(powers) - 1)
     numbers = {"factor": best["factor"], "tried": tried}
     ledger.record(
         name,

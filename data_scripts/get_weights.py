@@ -17,6 +17,7 @@ from pathlib import Path
 from archives import unpack
 from fetching import fetch
 from public_weights import TABLE, Weights
+from terminal import columns, status
 
 from minegan_lite import data
 from minegan_lite.errors import UserError
@@ -43,8 +44,7 @@ def listing() -> str:
     for row in TABLE.values():
         critic = "yes" if row.critic else "no"
         lines.append((row.name, row.layout, row.what, row.size, critic, row.licence, row.origin))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    return columns(lines)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,21 +59,14 @@ def main(arguments: list[str] | None = None) -> int:
     if args.list or not args.names:
         print(listing())
         return 0
-    try:
+
+    def bring() -> None:
         if unknown := [name for name in args.names if name not in TABLE]:
             raise UserError(f"unknown weights {unknown[0]!r}: --list names those that there are")
         for name in args.names:
             print(get(TABLE[name], args.out or data.cache_folder() / "weights" / "public", args.accept_licence))
-    except UserError as error:
-        print(f"get_weights.py: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"get_weights.py: {error}: when that is mended, the same command goes on", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("get_weights.py: stopped; the same command goes on", file=sys.stderr)
-        return 130
-    return 0
+
+    return status("get_weights.py", bring)
 
 
 if __name__ == "__main__":

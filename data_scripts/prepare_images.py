@@ -31,6 +31,7 @@ from data_sets import LABELS, TABLE, DataSet, select_people
 from fetching import fetch
 from image_cache import finished, prepare
 from image_sources import need_lmdb, open_source
+from terminal import columns, status
 
 from minegan_lite import data
 from minegan_lite.errors import UserError
@@ -74,8 +75,7 @@ def listing() -> str:
     """The table, one line a data set."""
     lines = [("name", "what", "fetched", "licence", "page")]
     lines += [(row.name, row.what, "yes" if row.url else "no", row.licence, row.page) for row in TABLE.values()]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    return columns(lines)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -96,23 +96,16 @@ def main(arguments: list[str] | None = None) -> int:
     if args.list or args.data_set is None:
         print(listing())
         return 0
-    try:
+
+    def work() -> None:
         if args.data_set not in TABLE:
             raise UserError(f"unknown data set {args.data_set!r}: --list names those that there are")
         out, manifest = run(TABLE[args.data_set], args)
-    except UserError as error:
-        print(f"prepare_images.py: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"prepare_images.py: {error}: when that is mended, the same command goes on", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("prepare_images.py: stopped; the same command goes on", file=sys.stderr)
-        return 130
-    count, shape = manifest["count"], tuple(manifest["shape"][1:])
-    print(f"{out}: {count} pictures, {len(manifest['skipped'])} skipped, sha256 {manifest['sha256'][:12]}…")
-    print(f"target = minegan_lite.few_shot({str(out)!r}, n={max(2, min(100, count // 2))}, image_shape={shape})")
-    return 0
+        count, shape = manifest["count"], tuple(manifest["shape"][1:])
+        print(f"{out}: {count} pictures, {len(manifest['skipped'])} skipped, sha256 {manifest['sha256'][:12]}…")
+        print(f"target = minegan_lite.few_shot({str(out)!r}, n={max(2, min(100, count // 2))}, image_shape={shape})")
+
+    return status("prepare_images.py", work)
 
 
 if __name__ == "__main__":

@@ -94,9 +94,7 @@ class Loop:
     def _check_weights(self) -> None:
         for name, part in self.parts().items():
             if isinstance(part, nn.Module) and not all(weight.isfinite().all() for weight in part.parameters()):
-                raise Diverged(
-                    f"step {self.step}: the {name} has weights that are not finite: lower the learning rates"
-                )
+                raise Diverged(f"step {self.step}: weights of {name} are not finite: lower the learning rates")
 
     def _log(
         self, losses: dict[str, float], metric: Metric | None, watch: Watch | None, record: dict, bar: tqdm

@@ -4,15 +4,14 @@ They differ in weights and in how images are enlarged: FIDs of one cannot be com
 """
 
 import io
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minegan_lite import data
+from minegan_lite.downloads import fetched
 from minegan_lite.errors import UserError
 
 SIZE = 299
@@ -103,20 +102,6 @@ def _fid_weights() -> str:
             FID_URL, f"sha256:{FID_SHA256}", FID_WEIGHTS, data.cache_folder(), downloader=downloader
         ),
     )
-
-
-def fetched(file: str, fetch: Callable[[], Any]) -> Any:
-    """What fetch gives; one line where the file is neither in the cache nor to be fetched, or has another hash."""
-    path = data.cache_folder() / file
-    if data.offline() and not path.exists():
-        raise UserError(f"MINEGAN_OFFLINE forbids fetching {file}: put it into {path.parent}")
-    try:
-        return fetch()
-    except Exception as error:  # no network, no disk, another hash, a damaged file: they have no common class
-        why = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{file} cannot be had ({type(error).__name__}: {why}): go online, or put it into {path.parent}"
-        ) from error
 
 
 def _rgb(x: Tensor) -> Tensor:

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minegan_lite import data
+from minegan_lite.downloads import fetched
 from minegan_lite.errors import UserError
 from minegan_lite.gan import GAN
-from minegan_lite.metrics.inception import fetched
 from minegan_lite.stage import clone
 from minegan_lite.transfer.layers import in_order, is_linear
 
