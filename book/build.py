@@ -10,23 +10,22 @@ import subprocess
 import sys
 from pathlib import Path
 
-import yaml
 from bs4 import BeautifulSoup
 
-from book import reference
+from book import live, ranges, reference
 from minegan_lite import chapters
 from minegan_lite.metrics.evaluation import format_report
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "_build"
-RANGES = ROOT / "tests" / "chapters" / "ranges.yml"
 SHORTEST = 200  # characters of text that a page must have
 
 
-def build(out: Path, live: list[Path] = ()) -> list[Path]:
-    """Build the whole book into `out/_build/html`, with the notebooks `live` in the place of the committed ones.
+def build(out: Path, executed: Path | None = None) -> list[Path]:
+    """Build the whole book into `out/_build/html`, from the committed notebooks.
 
-    RuntimeError where Sphinx warns, and where a page is missing, empty or shows a traceback. Returns the pages' paths.
+    executed: a chapter as it was run on this machine, its record beside it in results/: its numbers stand on its page in
+    a box of their own. RuntimeError where Sphinx warns, and where a page is missing, empty or shows a traceback. Returns the pages' paths.
     """
     source = out / "_build" / "book-src"
     shutil.rmtree(source, ignore_errors=True)
@@ -39,8 +38,8 @@ def build(out: Path, live: list[Path] = ()) -> list[Path]:
         "__pycache__",
     )
     shutil.copytree(ROOT / "book", source, ignore=hidden)
-    for notebook in live:
-        shutil.copy(notebook, source)
+    if executed:
+        live.insert(executed, executed.parent / "results", source)
     reference.write(source / "_made")
     return sphinx(source, out, chapters.pages())
 
@@ -92,22 +91,6 @@ def look(page: Path) -> list[str]:
     return faults
 
 
-def ranges(chapter: str, tier: str, record: dict) -> list[dict]:
-    """The rows of `ranges.yml` that `record`, written by `chapter` at `tier`, must keep; they depend on the data."""
-    origin = record["settings"]["origin"]
-    rows = (
-        yaml.safe_load(RANGES.read_text(encoding="utf-8"))
-        .get(chapter, {})
-        .get(tier, {})
-        .get(origin, [])
-    )
-    if not rows:
-        raise RuntimeError(
-            f"{RANGES.name} has no range for {chapter}, tier {tier}, data from {origin}"
-        )
-    return rows
-
-
 def rewrite(names: list[str]) -> None:
     """Execute chapters at reader tier; put outputs and records into the book where the numbers are in range."""
     for name in names:
@@ -117,13 +100,7 @@ def rewrite(names: list[str]) -> None:
         record = json.loads(
             (out / "results" / f"{name}.json").read_text(encoding="utf-8")
         )
-        if record["settings"]["origin"] == "uci-digits":
-            raise RuntimeError(
-                f"{name}: MNIST was not found, so nothing was rewritten: set MINEGAN_DATA to its folder"
-            )
-        if broken := chapters.violations(
-            record, ranges(name, "reader", record)
-        ):
+        if broken := chapters.violations(record, ranges.rows(name, "reader")):
             raise RuntimeError(
                 f"{name}: nothing rewritten, see {notebook}:\n"
                 + "\n".join(broken)
@@ -134,18 +111,22 @@ def rewrite(names: list[str]) -> None:
         print(f"{name}: rewritten")
 
 
-def before_after(record: dict) -> str:
-    """What mining changed in the quickstart, as the chapter recorded it."""
+def run_live(chapter: str) -> Path:
+    """Run a chapter at reader tier for `build`; the path of the executed copy, its record beside it in results/."""
+    print(f"{chapter}: running at reader tier (minutes)", flush=True)
+    return chapters.run(chapter, "reader", BUILD / "live", timeout=900)
+
+
+def summary(executed: Path) -> str:
+    """What mining changed in a chapter that was run live, as it recorded it."""
+    file = executed.parent / "results" / f"{executed.stem}.json"
+    record = json.loads(file.read_text(encoding="utf-8"))
     parts = [
         f"{when} mining: {format_report(record['numbers'][when])}"
         for when in ("before", "after")
     ]
-    if record["settings"]["origin"] == "uci-digits":
-        parts.insert(
-            0,
-            "MNIST was not found: these are scikit-learn's embedded digits, enlarged.",
-        )
-    return "\n\n".join(parts)
+    rows = ranges.rows(executed.stem, record["settings"]["tier"])
+    return "\n\n".join([*parts, *chapters.violations(record, rows)])
 
 
 def main() -> None:
@@ -157,7 +138,7 @@ def main() -> None:
     html.add_argument(
         "--live",
         metavar="CHAPTER",
-        help="run this chapter first, at reader tier, into the build",
+        help="run this chapter first, at reader tier, and say on its page what came out",
     )
     again = commands.add_parser(
         "chapters",
@@ -169,26 +150,11 @@ def main() -> None:
         if options.command == "chapters":
             rewrite(options.names or chapters.chapters())
             return
-        live = []
-        if options.live:
-            print(
-                f"{options.live}: running at reader tier (minutes)",
-                flush=True,
-            )
-            live = [
-                chapters.run(
-                    options.live, "reader", BUILD / "live", timeout=900
-                )
-            ]
+        executed = options.live and run_live(options.live)
         print("building the pages", flush=True)
-        first = build(ROOT, live)[0]
-        if options.live:
-            record = json.loads(
-                (
-                    BUILD / "live" / "results" / f"{options.live}.json"
-                ).read_text(encoding="utf-8")
-            )
-            print(f"\n{before_after(record)}")
+        first = build(ROOT, executed)[0]
+        if executed:
+            print(f"\n{summary(executed)}")
         print(f"\nopen {first.with_name('index.html')}")
     except (RuntimeError, ValueError) as error:
         sys.exit(str(error))

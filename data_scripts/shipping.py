@@ -1,4 +1,4 @@
-"""What the training scripts share: MNIST itself, and the way of weights into the package, measured and described."""
+"""What the training scripts share: the way of weights into the package, measured and described."""
 
 from pathlib import Path
 
@@ -12,14 +12,6 @@ from minegan_lite.networks.mnist import DigitClassifier
 
 SAMPLES = 2000  # for the shares per digit
 LICENCE = "MIT, as all of minegan-lite: the weights were trained from scratch by its authors with its own script."
-
-
-def mnist(split: str) -> tuple[Tensor, Tensor]:
-    """Images uint8 and labels of MNIST itself: what ships is never trained or measured on a stand-in."""
-    images, labels, origin = data.load_mnist(split)
-    if origin != "mnist":
-        raise SystemExit("MNIST itself is needed here: point MINEGAN_DATA at a folder with MNIST/raw in it")
-    return images, labels
 
 
 def ship_gan(
@@ -57,7 +49,7 @@ def ship_gan(
 
 
 def ship_classifier(net: DigitClassifier, command: str, settings: str, folder: Path = zoo.WEIGHTS) -> Path:
-    """The same for the digit classifier, measured on the test digits and on the embedded ones."""
+    """The same for the digit classifier, measured on MNIST's test digits and on scikit-learn's."""
     net = net.half().float().eval()
     card = classifier_card(net, command, settings, accuracies(net, "mnist"), accuracies(net, "uci-digits"))
     config = {"width": net.width, "feature_dim": net.feature_dim}
@@ -181,7 +173,7 @@ or a blot included, so that its error alone flatters bad samples; it knows MNIST
 digits worse (below); judge and features are one network, so the two kinds of number are not independent.
 
 **Measured** on the fp16 weights: accuracy {right[1]:.4f} on the {right[0]:,} test digits of MNIST; {stand_in[1]:.4f}
-on {stand_in[0]:,} of scikit-learn's embedded digits, enlarged to 28×28, which it never saw. By digit:
+on {stand_in[0]:,} of scikit-learn's digits, enlarged to 28×28, which it never saw. By digit:
 
 {table("MNIST", right[2], 2)}
 {table("embedded", stand_in[2], 2).splitlines()[-1]}

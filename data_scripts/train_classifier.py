@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from shipping import mnist, ship_classifier
+from shipping import ship_classifier
 from torch.nn import functional as F
 from tqdm.auto import trange
 
@@ -22,8 +22,8 @@ BATCH, PEAK, DECAY = 128, 2e-3, 1e-2
 
 
 def train(epochs: int, seed: int, device: str, batch: int = BATCH) -> tuple[DigitClassifier, float]:
-    images, labels = mnist("train")
-    test_images, test_labels = mnist("test")
+    images, labels = data.load_mnist("train")
+    test_images, test_labels = data.load_mnist("test")
     torch.manual_seed(seed)  # initialisation and dropout draw from the global generator
     rng = torch.Generator().manual_seed(seed)
     net = DigitClassifier().to(device, memory_format=torch.channels_last)
@@ -53,7 +53,6 @@ def train(epochs: int, seed: int, device: str, batch: int = BATCH) -> tuple[Digi
 
 def export(args: argparse.Namespace) -> Path:
     """Measures the trained classifier and writes it, with its model card, into the folder args.export."""
-    mnist("test")
     net = DigitClassifier()
     net.load_state_dict(torch.load(args.out, weights_only=True, map_location="cpu")["net"])
     return ship_classifier(

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
-from shipping import mnist, ship_gan
+from shipping import ship_gan
 from tqdm.auto import tqdm
 
 from minegan_lite import data, ema, objectives, zoo
@@ -70,7 +70,7 @@ def train(args: argparse.Namespace, name: str) -> Path:
     """Trains one model into args.out/NAME.pt and returns that path."""
     conditional = NAME.fullmatch(name)["conditional"] is not None
     fabric = Fabric(accelerator=args.device, devices=1, precision=args.precision)
-    images, labels = mnist("train")
+    images, labels = data.load_mnist("train")
     digits = torch.tensor(digits_of(name))
     chosen = torch.isin(labels, digits)
     images, classes = images[chosen], torch.searchsorted(digits, labels[chosen])
@@ -155,7 +155,7 @@ def export(args: argparse.Namespace, name: str) -> Path:
     settings = saved["settings"]
     if saved["step"] < settings["steps"]:
         raise SystemExit(f"{path} is at step {saved['step']} of {settings['steps']}: train it to the end first")
-    images, labels = mnist("test")
+    images, labels = data.load_mnist("test")
     generator, critic = networks(settings)
     average = ema.averaged(generator)
     average.load_state_dict(saved["average"])

@@ -28,9 +28,9 @@ Stage one of MineGAN: trains a small miner in front of a frozen generator until 
 several sources, or a conditional one, each gets its miner, and a selector learns how often each is sampled.
 
 targets:
-  mnist:9            digit 9 of MNIST (from $MINEGAN_DATA, the cache, or downloaded; else the embedded digits)
+  mnist:9            digit 9 of MNIST, which is part of the package
   mnist:0=0.3,7=0.7  several digits by their shares
-  uci-digits:9       digit 9 of scikit-learn's embedded digits
+  uci-digits:9       digit 9 of scikit-learn's digits, written by other hands
   path/to/folder     a folder of images of the shape the generator draws (--resize converts others)
 
 The run folder holds run.json (what was asked for) and state.pt (the last checkpoint). The same command resumes it.

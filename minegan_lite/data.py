@@ -1,11 +1,6 @@
-"""Images to train on and to mine: MNIST, the embedded UCI digits, folders; few-shot targets with held-out sets."""
+"""Few-shot targets with their held-out sets, from MNIST, from the UCI digits, and from folders of images."""
 
-import functools
-import gzip
-import hashlib
 import os
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,19 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from minegan_lite.digits import load_mnist, load_uci
 from minegan_lite.errors import UserError
 from minegan_lite.images import is_prepared, read_image, read_prepared, short, to_signed
 
-# The unpacked files, as they were published; torchvision knows only the checksums of the packed ones.
-MNIST_MD5 = {
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
-}
-UCI_TRAIN = 1200  # of the 1,797 embedded digits; the other 597 play the test split
+DIGITS = {"mnist": load_mnist, "uci-digits": load_uci}
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +49,8 @@ def few_shot(
     """n images to mine with, drawn by seed, and the held-out images to measure with. One seed, the same bytes.
 
     source "mnist" with a digit: train from MNIST's train split (n None: 1000), held out are all images of that digit
-        in the test split. Where MNIST cannot be had, the embedded digits stand in and one line on stderr says so.
-    source "uci-digits" with a digit: scikit-learn's embedded digits in MNIST's place, on purpose.
+        in the test split.
+    source "uci-digits" with a digit: scikit-learn's digits, written by other hands, in MNIST's place.
     either with mix={0: 0.3, 7: 0.7} in the digit's place: several digits by these shares, in train up to rounding and
         among as many held-out images as the shares allow.
     source a folder of images, or a list of paths, PIL images or tensors (C, H, W; uint8, or float in [−1, 1]), or a
@@ -78,7 +66,7 @@ def few_shot(
         raise UserError(f"the number of images must be a whole number of at least 2, got {n!r}")
     if not isinstance(seed, int):
         raise UserError(f"the seed must be a whole number, got {seed!r}")
-    if isinstance(source, str) and source in ("mnist", "uci-digits"):
+    if isinstance(source, str) and source in DIGITS:
         if image_shape not in (None, (1, 28, 28)):
             raise UserError(f"{source} has images of shape (1, 28, 28), the generator draws {tuple(image_shape)}")
         if mix is None:
@@ -98,25 +86,6 @@ def few_shot(
     return replace(target, request={**folder, "n": n, "seed": seed})
 
 
-def load_mnist(split: str) -> tuple[Tensor, Tensor, str]:
-    """MNIST's "train" or "test" split: images uint8 (N, 1, 28, 28), labels int64 (N,), and where they came from.
-
-    The origin is "mnist", or "uci-digits" where MNIST is neither in $MINEGAN_DATA nor in the cache nor to be
-    downloaded; then one line on stderr says so. Raises UserError for a damaged file.
-    """
-    images, labels, origin, notice = _load_mnist(split)
-    _say(notice)
-    return images, labels, origin
-
-
-def find_mnist(download: bool = False) -> Path | None:
-    """The folder with MNIST/raw in it: $MINEGAN_DATA, else the cache, filled on request; None where there is none."""
-    for root in filter(None, (os.environ.get("MINEGAN_DATA"), cache_folder())):
-        if all((Path(root) / "MNIST" / "raw" / name).is_file() for name in MNIST_MD5):
-            return Path(root)
-    return cache_folder() if download and not offline() and not _download_mnist(cache_folder()) else None
-
-
 def cache_folder() -> Path:
     """$MINEGAN_CACHE, else the user's cache folder of the operating system."""
     import platformdirs
@@ -129,32 +98,20 @@ def offline() -> bool:
     return os.environ.get("MINEGAN_OFFLINE", "0") not in ("", "0")
 
 
-@functools.cache
-def _say(notice: str) -> None:
-    """Prints a notice on stderr, once in a process."""
-    if notice:
-        print(f"minegan-lite: {notice}", file=sys.stderr, flush=True)
-
-
 # --- digits -----------------------------------------------------------------------------------------------------
 
 
 def _few_digits(source: str, digit: int | None, n: int | None, seed: int) -> FewShot:
     if not isinstance(digit, int) or digit not in range(10):
         raise UserError(f"{source} needs a digit from 0 to 9, got {digit!r}")
-    load = _load_mnist if source == "mnist" else (lambda split: (*_uci_digits(split), "uci-digits", ""))
-    images, labels, origin, notice = load("train")
-    test_images, test_labels, *_ = load("test")
+    images, labels = DIGITS[source]("train")
+    test_images, test_labels = DIGITS[source]("test")
     mine = (labels == digit).nonzero().squeeze(1)
-    there = len(mine)
-    if n is not None and n > there and not notice:
-        raise UserError(f"{origin} has {there} images of the digit {digit} to train on, {n} were asked for")
-    if notice and (n or 1000) > there:
-        notice += f"; {there} images of the digit {digit} instead of {n or 1000}"
-    _say(notice)
-    order = torch.randperm(there, generator=torch.Generator().manual_seed(seed))
+    if n is not None and n > len(mine):
+        raise UserError(f"{source} has {len(mine)} images of the digit {digit} to train on, {n} were asked for")
+    order = torch.randperm(len(mine), generator=torch.Generator().manual_seed(seed))
     train, held_out = images[mine[order[: n or 1000]]], test_images[test_labels == digit]
-    return FewShot(to_signed(train), to_signed(held_out), f"{origin}:{digit}", digit, origin, seed)
+    return FewShot(to_signed(train), to_signed(held_out), f"{source}:{digit}", digit, source, seed)
 
 
 def _shares(mix: Any) -> dict[int, float]:
@@ -190,82 +147,8 @@ def _mixed_digits(source: str, shares: dict[int, float], n: int | None, seed: in
 
     train = shuffled([part.train[: round(n * shares[digit])] for digit, part in parts.items()])
     held_out = shuffled([part.held_out[: round(m * shares[digit])] for digit, part in parts.items()])
-    origin = next(iter(parts.values())).origin
-    name = f"{origin}:" + "+".join(f"{digit}×{share:g}" for digit, share in shares.items())
-    return FewShot(train, held_out, name, None, origin, seed)
-
-
-def _load_mnist(split: str) -> tuple[Tensor, Tensor, str, str]:
-    """`load_mnist`, with the notice that is due instead of printing it."""
-    if split not in ("train", "test"):
-        raise UserError(f"the split must be 'train' or 'test', got {split!r}")
-    root = find_mnist(download=True)
-    if root:
-        return *_read_mnist(root, split), "mnist", ""
-    why = "MINEGAN_OFFLINE forbids the download" if offline() else f"no download: {_download_mnist(cache_folder())}"
-    notice = f"no MNIST in $MINEGAN_DATA or the cache ({why}): scikit-learn's embedded 8×8 digits stand in, enlarged"
-    return *_uci_digits(split), "uci-digits", notice
-
-
-@functools.cache
-def _read_mnist(root: Path, split: str) -> tuple[Tensor, Tensor]:
-    import torchvision.datasets
-
-    for name in (f"{'train' if split == 'train' else 't10k'}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")):
-        path = root / "MNIST" / "raw" / name
-        if hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != MNIST_MD5[name]:
-            raise UserError(f"{path} is damaged (another MD5 than MNIST's): delete it, or point MINEGAN_DATA elsewhere")
-    source = torchvision.datasets.MNIST(str(root), train=split == "train", download=False)
-    return source.data.unsqueeze(1), source.targets.long()
-
-
-@functools.cache
-def _download_mnist(root: Path) -> str:
-    """Fills root/MNIST/raw from torchvision's mirrors; returns "" or, in one word, why it could not.
-
-    Tried once in a process. A file appears under its name only when it is whole and its checksum is right.
-    """
-    import pooch
-    import requests
-    import torchvision.datasets
-
-    pooch.get_logger().setLevel("WARNING")  # its address and checksum lines would bury ours
-    downloader = pooch.HTTPDownloader(progressbar=True, timeout=(3, 10))  # seconds: to connect, between two chunks
-    raw = root / "MNIST" / "raw"
-    try:
-        raw.mkdir(parents=True, exist_ok=True)
-        for packed, md5 in torchvision.datasets.MNIST.resources:
-            failure = None
-            for mirror in torchvision.datasets.MNIST.mirrors:
-                if (raw / Path(packed).stem).exists():
-                    break
-                try:
-                    with tempfile.TemporaryDirectory(dir=raw) as folder:
-                        path = pooch.retrieve(mirror + packed, f"md5:{md5}", packed, folder, downloader=downloader)
-                        part = Path(folder) / "part"
-                        part.write_bytes(gzip.decompress(Path(path).read_bytes()))
-                        os.replace(part, raw / Path(packed).stem)
-                except (requests.RequestException, ValueError) as error:  # ValueError: pooch met another checksum
-                    failure = type(error).__name__
-            if not (raw / Path(packed).stem).exists():
-                return failure or "no mirror"
-    except OSError as error:
-        return type(error).__name__
-    return ""
-
-
-@functools.cache
-def _uci_digits(split: str) -> tuple[Tensor, Tensor]:
-    """Images uint8 (N, 1, 28, 28), labels (N,): 8×8 pixels of 0…16, enlarged to 20×20 and centred as MNIST's are."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    images = torch.from_numpy(digits.images).float().unsqueeze(1) * (255 / 16)  # (1797, 1, 8, 8)
-    # Bicubic: bilinear smears the strokes so far that a classifier of real MNIST loses a third of the digits.
-    images = F.interpolate(images, size=(20, 20), mode="bicubic", align_corners=False).clamp_(0, 255)
-    images = F.pad(images, (4, 4, 4, 4)).round().to(torch.uint8)  # (1797, 1, 28, 28)
-    part = slice(None, UCI_TRAIN) if split == "train" else slice(UCI_TRAIN, None)
-    return images[part], torch.from_numpy(digits.target).long()[part]
+    name = f"{source}:" + "+".join(f"{digit}×{share:g}" for digit, share in shares.items())
+    return FewShot(train, held_out, name, None, source, seed)
 
 
 # --- folders and lists ------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import platform
 from importlib import metadata
 
-from minegan_lite import data, zoo
+from minegan_lite import digits, zoo
 from minegan_lite.settings import pick_device
 
 PACKAGES = ("torch", "torchvision", "numpy", "torchmetrics", "safetensors", "matplotlib", "papermill", "jupyter-book")
@@ -29,7 +29,7 @@ def report() -> dict[str, str]:
     """One line for each thing that can be wrong: versions, device, MNIST, and every entry of the zoo."""
     from minegan_lite import __version__
 
-    root = data.find_mnist()
+    originals = digits.original_files()
     weights = zoo.verify()
     bad = [f"{name}: {message}" for name, ok, message in weights if not ok]
     return {
@@ -37,7 +37,7 @@ def report() -> dict[str, str]:
         "python": platform.python_version(),
         **{package: _version(package) for package in PACKAGES},
         "device": _device(),
-        "MNIST": f"found in {root}" if root else "not found: downloaded when asked for, else the embedded UCI digits",
+        "MNIST": f"the original files in {originals}" if originals else "whole, in the package",
         "weights": "; ".join(bad)
         or f"{len(weights)} of {len(weights)} whole: {', '.join(name for name, *_ in weights)}",
     }

@@ -55,12 +55,6 @@ def test_a_run_is_recorded_once_with_everything_that_is_judged(script, tmp_path,
     assert "baseline-uci-vae-50-seed2: pending" in listed
 
 
-def test_without_mnist_nothing_is_run_on_a_stand_in(script):
-    said = script("--methods", "vae", "--images", "24", "--seeds", "9", "--steps", "2", fails=True)
-    assert "the reference runs need MNIST itself" in said
-    assert "Traceback" not in said
-
-
 def test_every_method_has_its_rate_in_the_ledger():
     for method in METHODS:
         result = ledger.read(f"tuning-{method}")

@@ -1,42 +1,17 @@
-"""Data: what few_shot draws, where MNIST is looked for, and the one clear line for each bad input."""
+"""Data: what few_shot draws, and the one clear line for each bad input."""
 
-import gzip
-import hashlib
 import json
 import os
-import socket
-import struct
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torchvision.datasets
 from PIL import Image
 
 from minegan_lite import data
 from minegan_lite.errors import UserError
 
-HAS_MNIST = data.find_mnist() is not None
-needs_mnist = pytest.mark.skipif(not HAS_MNIST, reason="MNIST is neither in $MINEGAN_DATA nor in the cache")
 SHAPE = (1, 8, 8)
-
-
-@pytest.fixture(autouse=True)
-def fresh():
-    """Each test finds the notices unsaid and the downloads untried, as a new process does."""
-    for cached in (data._say, data._download_mnist):
-        cached.cache_clear()
-
-
-@pytest.fixture
-def without_mnist(monkeypatch, tmp_path):
-    monkeypatch.delenv("MINEGAN_DATA", raising=False)
-    monkeypatch.setenv("MINEGAN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("MINEGAN_OFFLINE", "1")
 
 
 def rows(images: torch.Tensor) -> set[bytes]:
@@ -46,12 +21,11 @@ def rows(images: torch.Tensor) -> set[bytes]:
 # --- MNIST itself -----------------------------------------------------------------------------------------------
 
 
-@needs_mnist
 def test_mnist_target_is_n_images_of_the_digit_and_all_of_its_test_images():
     target = data.few_shot("mnist", digit=9, n=100, seed=3)
-    train, labels, origin = data.load_mnist("train")
-    test, test_labels, _ = data.load_mnist("test")
-    assert (target.name, target.digit, target.origin, target.seed, origin) == ("mnist:9", 9, "mnist", 3, "mnist")
+    train, labels = data.load_mnist("train")
+    test, test_labels = data.load_mnist("test")
+    assert (target.name, target.digit, target.origin, target.seed) == ("mnist:9", 9, "mnist", 3)
     assert target.train.shape == (100, 1, 28, 28)
     assert target.train.dtype == target.held_out.dtype == torch.float32
     nines = rows(train[labels == 9] / 127.5 - 1)
@@ -62,74 +36,24 @@ def test_mnist_target_is_n_images_of_the_digit_and_all_of_its_test_images():
     assert not rows(target.train) & rows(target.held_out)
 
 
-@needs_mnist
 def test_mnist_default_is_a_thousand_images():
     assert len(data.few_shot("mnist", digit=5).train) == 1000
 
 
-@needs_mnist
 def test_too_many_images_says_how_many_there_are():
     with pytest.raises(UserError, match="5949 images of the digit 9"):  # the published count
         data.few_shot("mnist", digit=9, n=5950)
     assert len(data.few_shot("mnist", digit=9, n=5949).train) == 5949
 
 
-def tiny_mnist(root: Path, monkeypatch) -> dict[str, bytes]:
-    """MNIST's four files with 3 images a digit and split; their checksums take the place of the real ones."""
-    raw = {}
-    for split, value in (("train", 1), ("t10k", 2)):
-        images = np.stack([np.full((28, 28), 10 * digit + value, np.uint8) for digit in range(10) for _ in range(3)])
-        raw[f"{split}-images-idx3-ubyte"] = struct.pack(">IIII", 2051, 30, 28, 28) + images.tobytes()
-        raw[f"{split}-labels-idx1-ubyte"] = (
-            struct.pack(">II", 2049, 30) + np.arange(10).repeat(3).astype("u1").tobytes()
-        )
-    monkeypatch.setattr(data, "MNIST_MD5", {name: hashlib.md5(content).hexdigest() for name, content in raw.items()})
-    for name, content in raw.items():
-        path = root / "MNIST" / "raw" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    return raw
-
-
-def test_the_named_folder_is_read_before_the_cache(without_mnist, monkeypatch, tmp_path):
-    tiny_mnist(tmp_path / "cache", monkeypatch)
-    assert data.find_mnist() == tmp_path / "cache"
-    tiny_mnist(tmp_path / "named", monkeypatch)
-    monkeypatch.setenv("MINEGAN_DATA", str(tmp_path / "named"))
-    assert data.find_mnist() == tmp_path / "named"
-    images, labels, origin = data.load_mnist("test")
-    assert (images.shape, images.dtype, origin) == ((30, 1, 28, 28), torch.uint8, "mnist")
-    assert images[:, 0, 0, 0].tolist() == (10 * labels + 2).tolist()
-    assert len(data.few_shot("mnist", digit=4, n=3).train) == 3
-
-
-def test_a_named_folder_without_mnist_falls_through_to_the_cache(without_mnist, monkeypatch, tmp_path):
-    tiny_mnist(tmp_path / "cache", monkeypatch)
-    monkeypatch.setenv("MINEGAN_DATA", str(tmp_path / "nothing here"))
-    assert data.load_mnist("train")[2] == "mnist"
-
-
-@pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"])
-def test_a_damaged_file_is_refused(without_mnist, monkeypatch, tmp_path, name):
-    tiny_mnist(tmp_path, monkeypatch)
-    monkeypatch.setenv("MINEGAN_DATA", str(tmp_path))
-    path = tmp_path / "MNIST" / "raw" / name
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=f"{name} is damaged"):
-        data.few_shot("mnist", digit=1, n=2)
-
-
 # --- several digits by their shares ----------------------------------------------------------------------------
 
 
-@needs_mnist
 @pytest.mark.parametrize("shares", [{0: 0.3, 7: 0.7}, {7: 0.5, 0: 0.5}, {1: 0.2, 2: 0.3, 3: 0.5}])
 def test_a_mix_has_its_shares_in_both_parts(shares):
     target = data.few_shot("mnist", mix=shares, n=1000, seed=2)
-    train, labels, _ = data.load_mnist("train")
-    test, test_labels, _ = data.load_mnist("test")
+    train, labels = data.load_mnist("train")
+    test, test_labels = data.load_mnist("test")
     assert len(target.train) == 1000
     assert target.digit is None
     assert target.name == "mnist:" + "+".join(f"{digit}×{share:g}" for digit, share in shares.items())
@@ -143,15 +67,6 @@ def test_a_mix_has_its_shares_in_both_parts(shares):
     assert len(target.held_out) == pytest.approx(most, abs=2)  # as many as the shares allow
     middle = target.train[:100]
     assert all(rows(middle) & rows(data.to_signed(train[labels == digit])) for digit in shares)  # shuffled
-
-
-def test_a_mix_keeps_its_shares_where_the_embedded_digits_stand_in(without_mnist):
-    target = data.few_shot("mnist", mix={0: 0.3, 7: 0.7}, n=1000)
-    images, labels, _ = data.load_mnist("train")
-    zeros = len(rows(target.train) & rows(data.to_signed(images[labels == 0])))
-    assert len(target.train) < 200
-    assert zeros / len(target.train) == pytest.approx(0.3, abs=0.01)
-    assert data.few_shot(**target.request).train.equal(target.train)
 
 
 def test_a_mix_is_drawn_by_its_seed_and_repeated_by_its_request():
@@ -188,137 +103,22 @@ def test_a_mix_goes_with_digits_only(tmp_path):
         data.few_shot(tmp_path, mix={0: 0.5, 1: 0.5}, image_shape=(1, 4, 4))
 
 
-# --- the download, from a server of our own ---------------------------------------------------------------------
+# --- the other hand ---------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def mirror(without_mnist, monkeypatch, tmp_path, serve):
-    """A folder that a local server offers as torchvision's only mirror, with four packed files in it."""
-    offered = tmp_path / "offered"
-    offered.mkdir()
-    resources = []
-    for name, content in tiny_mnist(tmp_path / "unused", monkeypatch).items():
-        packed = gzip.compress(content)
-        (offered / f"{name}.gz").write_bytes(packed)
-        resources.append((f"{name}.gz", hashlib.md5(packed).hexdigest()))
-
-    address = serve(offered)
-    monkeypatch.setattr(torchvision.datasets.MNIST, "resources", resources)
-    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [address])
-    return offered
-
-
-def cached_files(tmp_path: Path) -> list[str]:
-    return sorted(path.name for path in (tmp_path / "cache").rglob("*") if path.is_file())
-
-
-def test_a_download_fills_the_cache_once(mirror, tmp_path):
-    images, _, origin = data.load_mnist("train")
-    assert (origin, len(images)) == ("mnist", 30)
-    assert cached_files(tmp_path) == sorted(data.MNIST_MD5)
-    for path in mirror.iterdir():
-        path.unlink()
-    data._download_mnist.cache_clear()
-    assert data.load_mnist("test")[2] == "mnist"  # from the cache: the mirror is empty now
-
-
-def test_the_second_mirror_is_tried(mirror, monkeypatch, tmp_path):
-    with socket.socket() as closed:  # bound but not listening: connections are refused
-        closed.bind(("127.0.0.1", 0))
-        dead = f"http://127.0.0.1:{closed.getsockname()[1]}/"
-        monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [dead, *torchvision.datasets.MNIST.mirrors])
-        assert data.load_mnist("train")[2] == "mnist"
-
-
-@pytest.mark.parametrize("harm", ["truncated", "a login page", "missing"])
-def test_a_half_download_never_looks_complete(mirror, tmp_path, harm, capsys):
-    last = mirror / "t10k-labels-idx1-ubyte.gz"
-    content = last.read_bytes()
-    last.unlink()
-    if harm != "missing":
-        last.write_bytes(content[: len(content) // 2] if harm == "truncated" else b"<html>welcome to the hotel</html>")
-    assert data.load_mnist("train")[2] == "uci-digits"
-    assert cached_files(tmp_path) == sorted(set(data.MNIST_MD5) - {"t10k-labels-idx1-ubyte"})
-    assert "no MNIST" in capsys.readouterr().err
-    last.write_bytes(content)  # the mirror is healed, and the next process goes on where this one stopped
-    data._download_mnist.cache_clear()
-    assert data.load_mnist("train")[2] == "mnist"
-
-
-def test_offline_never_knocks(mirror, monkeypatch, tmp_path):
-    monkeypatch.setenv("MINEGAN_OFFLINE", "1")
-    assert data.load_mnist("train")[2] == "uci-digits"
-    assert cached_files(tmp_path) == []
-
-
-# --- the embedded digits ----------------------------------------------------------------------------------------
-
-
-def test_embedded_digits_stand_in_with_one_line(without_mnist, capfd):
-    for _ in range(2):
-        target = data.few_shot("mnist", digit=9, n=20)
-    assert (target.origin, target.name, len(target.train)) == ("uci-digits", "uci-digits:9", 20)
-    out, err = capfd.readouterr()
-    assert out == ""
-    assert err.count("\n") == 1
-    assert "no MNIST" in err
-    assert "embedded" in err
-
-
-def test_the_line_says_to_what_the_number_of_images_was_lowered(without_mnist, capfd):
-    target = data.few_shot("mnist", digit=9, n=1000)
-    assert f"{len(target.train)} images of the digit 9 instead of 1000" in capfd.readouterr().err
-    assert len(target.train) == 122  # nines among the first 1,200 embedded digits
-
-
-def test_embedded_digits_by_name_are_quiet_and_strict(without_mnist, capfd):
+def test_uci_digits_by_name():
     target = data.few_shot("uci-digits", digit=9)
-    assert capfd.readouterr().err == ""
-    assert (len(target.train), len(target.held_out)) == (122, 58)
+    assert (target.name, target.origin) == ("uci-digits:9", "uci-digits")
+    assert (len(target.train), len(target.held_out)) == (122, 58)  # of the first 1,200 digits, and of the other 597
     with pytest.raises(UserError, match="122 images of the digit 9"):
         data.few_shot("uci-digits", digit=9, n=123)
 
 
-def test_embedded_digits_are_framed_as_mnist_is(without_mnist):
-    from sklearn.datasets import load_digits
-
-    images, labels, _ = data.load_mnist("train")
-    assert images.shape == (1200, 1, 28, 28)
-    assert torch.equal(labels, torch.from_numpy(load_digits().target[:1200]).long())
-    border = torch.ones(28, 28, dtype=torch.bool)
-    border[4:24, 4:24] = False
-    assert images[:, 0, border].max() == 0
-    assert images.max() == 255
-    small = torch.from_numpy(load_digits().images[:1200]) * 255 / 16
-    means = images[:, 0, 4:24, 4:24].double().mean((1, 2))
-    assert (means - small.mean((1, 2))).abs().max() < 12  # enlarging keeps the ink, but for the edges
-
-
-def test_splits_of_the_embedded_digits_are_disjoint(without_mnist):
-    train, _, _ = data.load_mnist("train")
-    test, _, _ = data.load_mnist("test")
-    assert (len(train), len(test)) == (1200, 597)
-    assert not rows(train) & rows(test)
-
-
 @pytest.mark.parametrize("seed", [0, 7])
-def test_one_seed_gives_the_same_bytes_and_another_does_not(without_mnist, seed):
+def test_one_seed_gives_the_same_bytes_and_another_does_not(seed):
     first, again, other = (data.few_shot("mnist", digit=3, n=50, seed=s).train for s in (seed, seed, seed + 1))
     assert torch.equal(first, again)
     assert rows(first) != rows(other)
-
-
-def test_without_mnist_and_network_a_process_starts_quickly(tmp_path):
-    """A mirror that accepts no connection must not hold a reader up; imports included, on a busy machine."""
-    environment = {key: value for key, value in os.environ.items() if key not in ("MINEGAN_DATA", "MINEGAN_OFFLINE")}
-    environment |= {"MINEGAN_CACHE": str(tmp_path), "PYTHONPATH": str(Path(data.__file__).parents[1])}
-    environment |= {"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9", "no_proxy": ""}
-    code = "import minegan_lite.data as d; print(len(d.few_shot('mnist', digit=9, n=100).train))"
-    start = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stdout) == (0, "100\n"), done.stderr
-    assert done.stderr.count("\n") == 1
-    assert time.monotonic() - start < 60
 
 
 # --- bad input for digits ---------------------------------------------------------------------------------------
@@ -326,13 +126,13 @@ def test_without_mnist_and_network_a_process_starts_quickly(tmp_path):
 
 @pytest.mark.parametrize("n", [0, 1, -5, 2.5, "9"])
 @pytest.mark.parametrize("source", ["mnist", "uci-digits", "a folder"])
-def test_a_useless_number_of_images_is_refused(without_mnist, source, n):
+def test_a_useless_number_of_images_is_refused(source, n):
     with pytest.raises(UserError, match="at least 2"):
         data.few_shot(source, digit=9, n=n)
 
 
 @pytest.mark.parametrize("digit", [None, 10, -1, "9", 1.5])
-def test_a_digit_is_needed(without_mnist, digit):
+def test_a_digit_is_needed(digit):
     with pytest.raises(UserError, match="digit from 0 to 9"):
         data.few_shot("mnist", digit=digit)
 
@@ -347,13 +147,13 @@ def test_a_digit_is_needed(without_mnist, digit):
         ({"source": "uci-digits", "digit": 9, "seed": "today"}, "seed must be a whole number"),
     ],
 )
-def test_wrong_arguments_are_refused_in_one_line(without_mnist, arguments, match):
+def test_wrong_arguments_are_refused_in_one_line(arguments, match):
     with pytest.raises(UserError, match=match) as caught:
         data.few_shot(**arguments)
     assert "\n" not in str(caught.value)
 
 
-def test_unknown_split_is_refused(without_mnist):
+def test_unknown_split_is_refused():
     with pytest.raises(UserError, match="'train' or 'test'"):
         data.load_mnist("valid")
 

@@ -14,7 +14,7 @@ def test_report_names_versions_device_data_and_weights(monkeypatch, tmp_path):
     assert (told["minegan-lite"], told["python"]) == (__version__, platform.python_version())
     assert str(torch.__version__).startswith(told["torch"])
     assert told["device"].split()[0] in ("cpu", "cuda", "mps")
-    assert told["MNIST"].startswith("not found")
+    assert told["MNIST"] == "whole, in the package"
     assert all(name in told["weights"] for name in zoo.names())
     assert __version__ in doctor.line()
     assert "\n" not in doctor.line()

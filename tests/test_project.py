@@ -122,7 +122,9 @@ def test_the_version_stands_in_one_place():
 def test_code_is_mit_and_the_book_cc_by():
     holder = PROJECT["authors"][0]["name"]
     mit, text = ((ROOT / name).read_text(encoding="utf-8") for name in ("LICENSE", "LICENSE-text"))
-    assert PROJECT["license"] == CITATION["license"] == "MIT"
+    assert CITATION["license"] == "MIT"
+    assert PROJECT["license"] == "MIT AND CC-BY-SA-3.0"  # MNIST's
+    assert PROJECT["license-files"] == ["LICENSE", "minegan_lite/packs/mnist.md"]
     assert CITATION["authors"] == [{"name": holder}]
     assert mit.startswith("MIT License\n\nCopyright (c) 2026 " + holder)
     assert text.endswith(dict(LICENSES)["CC-BY-4.0"].strip() + "\n")
@@ -190,7 +192,7 @@ def packages(tmp_path_factory) -> tuple[list[str], list[str]]:
 
 def test_wheel_carries_weights_results_and_tiers(packages):
     wheel, _ = packages
-    for folder in ("weights", "networks", "metrics", "widgets"):
+    for folder in ("weights", "packs", "networks", "metrics", "widgets"):
         for file in (ROOT / "minegan_lite" / folder).iterdir():
             if file.is_file():
                 assert f"minegan_lite/{folder}/{file.name}" in wheel
@@ -198,6 +200,12 @@ def test_wheel_carries_weights_results_and_tiers(packages):
         for file in (ROOT / "book" / folder).iterdir():
             assert f"minegan_lite/{folder}/{file.name}" in wheel
     assert not [name for name in wheel if name.startswith(("tests/", "book/", "data_scripts/"))]
+
+
+def test_what_the_offline_default_needs_stays_small():
+    """Weights and pictures in the package: at most 30 MiB, so that installing stays quick."""
+    folders = (ROOT / "minegan_lite" / name for name in ("weights", "packs"))
+    assert sum(file.stat().st_size for folder in folders for file in folder.iterdir()) < 30 << 20
 
 
 def test_sdist_carries_every_text_file(packages):

@@ -1,73 +1,63 @@
-"""Every chapter runs at smoke tier through papermill, and the numbers that it records are in range."""
+"""Every chapter runs at smoke tier, through papermill, on a bare machine, and what it records is in range."""
 
+import copy
 import json
-import re
 
-import nbformat
 import papermill
 import pytest
-import yaml
 
-from book import build
+from book import ranges
 from minegan_lite import chapters
 
 CHAPTERS = chapters.chapters()
-DATA = {"smoke": ("mnist", "uci-digits"), "reader": ("mnist",)}  # what a chapter on images may have at hand
+QUICKSTART = "off_manifold_digits"
+TABLE = ranges.table()
 
 
-def check(folder, chapter: str) -> dict:
-    record = json.loads((folder / "results" / f"{chapter}.json").read_text(encoding="utf-8"))
-    assert record["settings"]["tier"] == "smoke"
-    assert chapters.violations(record, build.ranges(chapter, "smoke", record)) == []
-    return record
-
-
-@pytest.mark.parametrize("chapter", CHAPTERS)
-def test_chapter_runs_with_what_is_at_hand(chapter, tmp_path):
-    chapters.run(chapter, "smoke", tmp_path, timeout=300)
-    check(tmp_path, chapter)
-
-
-@pytest.mark.parametrize("chapter", CHAPTERS)
-def test_chapter_runs_without_data_and_network(chapter, tmp_path, monkeypatch):
+@pytest.fixture
+def bare(monkeypatch, tmp_path):
+    """No data folder, an empty cache, no network."""
     nothing = tmp_path / "nothing"
     nothing.mkdir()
     monkeypatch.setenv("MINEGAN_DATA", str(nothing))
     monkeypatch.setenv("MINEGAN_CACHE", str(nothing))
     monkeypatch.setenv("MINEGAN_OFFLINE", "1")
-    executed = chapters.run(chapter, "smoke", tmp_path, timeout=300)
-    origin = check(tmp_path, chapter)["settings"]["origin"]
-    assert origin == ("synthetic" if is_synthetic(chapter) else "uci-digits")
-    if is_synthetic(chapter):
-        return
-    # pages drop stderr, where the library says it: the chapter must say it itself
-    outputs = [output for cell in nbformat.read(executed, as_version=4).cells for output in cell.get("outputs", [])]
-    assert any("embedded" in output.get("data", {}).get("text/markdown", "") for output in outputs)
+    yield
+    assert list(nothing.iterdir()) == []
 
 
-def is_synthetic(chapter: str) -> bool:
-    """A chapter that makes its own data: its ranges know no other origin, and so must its records, with data or not."""
-    table = yaml.safe_load(build.RANGES.read_text(encoding="utf-8"))
-    return set(table.get(chapter, {}).get("smoke", {})) == {"synthetic"}
-
-
-def loaders(source: str) -> list[str]:
-    """What of `source` reads images from a data set."""
-    return re.findall(r"\bfew_shot\b|\bload_mnist\b|\bminegan_lite\.data\b|\btorchvision\b", source)
+def record(folder, chapter: str) -> dict:
+    return json.loads((folder / "results" / f"{chapter}.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
-def test_only_a_chapter_that_loads_no_images_is_synthetic(chapter):
-    notebook = nbformat.read(chapters.book() / f"{chapter}.ipynb", as_version=4)
-    named = loaders("\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code"))
-    assert bool(named) != is_synthetic(chapter), named
+def test_chapter_runs_without_data_and_network(chapter, tmp_path, bare):
+    chapters.run(chapter, "smoke", tmp_path, timeout=600)
+    made = record(tmp_path, chapter)
+    assert made["settings"]["tier"] == "smoke"
+    assert made["settings"]["origin"] in ("mnist", "synthetic")
+    assert chapters.violations(made, ranges.rows(chapter, "smoke")) == []
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS)
-def test_tiers_know_the_chapters_parameters(chapter):
-    known = set(papermill.inspect_notebook(str(chapters.book() / f"{chapter}.ipynb")))
-    for name in chapters.TIERS:
-        assert set(chapters.tier(chapter, name)) == known, name
+def test_the_quickstart_is_the_experiment_on_a_bare_machine(tmp_path, bare):
+    """What `make book` runs live: nines, and the numbers of the committed page up to the stated spread."""
+    chapters.run(QUICKSTART, "reader", tmp_path, timeout=1800)
+    made = record(tmp_path, QUICKSTART)
+    assert chapters.violations(made, ranges.rows(QUICKSTART, "reader")) == []
+    assert made["numbers"]["after"]["classifier_error"]["value"] <= 0.12
+    assert made["numbers"]["after"]["target"] == "mnist:9"
+
+
+def test_a_chapter_that_trains_nothing_is_out_of_range(tmp_path, monkeypatch):
+    for name, value in ranges.untrained_profile(tmp_path / "profile").items():
+        monkeypatch.setenv(name, value)
+    chapters.run(QUICKSTART, "smoke", tmp_path, timeout=600)
+    broken = chapters.violations(record(tmp_path, QUICKSTART), ranges.rows(QUICKSTART, "smoke"))
+    assert any("after.classifier_error" in line for line in broken)
+    assert any("after.frechet" in line for line in broken)
+
+
+# --- the table of ranges ----------------------------------------------------------------------------------------
 
 
 def complaints(table: dict) -> list[str]:
@@ -76,54 +66,84 @@ def complaints(table: dict) -> list[str]:
     for chapter, tiers in table.items():
         if unknown := set(tiers) - set(chapters.TIERS):
             found.append(f"{chapter}: tiers {unknown}")
-        known = {"synthetic"} if "synthetic" in tiers.get("smoke", {}) else set(DATA["smoke"])
-        for tier, origins in tiers.items():
-            if unknown := set(origins) - known:
-                found.append(f"{chapter}, {tier}: data from {unknown}")
-            for row in (row for rows in origins.values() for row in rows):
-                if set(row) != {"path", "min", "max", "origin"}:
-                    found.append(f"{chapter}, {tier}: {sorted(row)}")
-                elif not (row["min"] < row["max"] and row["path"].startswith("numbers.") and "seed" in row["origin"]):
-                    found.append(f"{chapter}, {tier}: {row}")
+        for tier, entry in tiers.items():
+            where = f"{chapter}, {tier}"
+            if set(entry) != {"runs", "rows"} or "seeds" not in entry["runs"]:
+                found.append(f"{where}: {sorted(entry)}")
+            for row in entry["rows"]:
+                if set(row) - {"untrained"} != {"path", "n", "mean", "sd"}:
+                    found.append(f"{where}: {sorted(row)}")
+                elif not (row["path"].startswith("numbers.") and row["sd"] > 0):
+                    found.append(f"{where}: {row}")
+            if tier == "smoke":
+                found += [f"{where}: fewer than ten runs of {r['path']}" for r in entry["rows"] if r.get("n", 0) < 10]
+                if any("untrained" not in row for row in entry["rows"]):
+                    found.append(f"{where}: no untrained runs")
+                elif trains(entry["rows"]) and not any(excludes(row) for row in entry["rows"]):
+                    found.append(f"{where}: an untrained run is in range everywhere")
     return found
 
 
+def excludes(row: dict) -> bool:
+    """Whether the untrained numbers of a row are out of its range."""
+    return all(abs(value - row["mean"]) > ranges.K * row["sd"] for value in row["untrained"])
+
+
+def trains(rows: list[dict]) -> bool:
+    """Whether a chapter trains what it measures: two of them draw, or measure, what was trained before."""
+    return any(abs(value - row["mean"]) > 3 * row["sd"] for row in rows for value in row["untrained"])
+
+
 def test_ranges_are_well_formed_and_every_chapter_has_some():
-    table = yaml.safe_load(build.RANGES.read_text(encoding="utf-8"))
-    assert complaints(table) == []
+    assert complaints(TABLE) == []
+    assert set(TABLE) == set(CHAPTERS)
     for chapter in CHAPTERS:
-        for tier, origins in DATA.items():
-            for origin in ("synthetic",) if is_synthetic(chapter) else origins:
-                assert build.ranges(chapter, tier, {"settings": {"origin": origin}}), (chapter, tier, origin)
+        for tier in ("smoke", "reader"):
+            assert ranges.rows(chapter, tier), (chapter, tier)
 
 
-GOOD = {"path": "numbers.a", "min": 0.1, "max": 0.2, "origin": "spread of seeds 0-2, widened by half"}
+def test_a_range_is_the_mean_and_k_sds(monkeypatch):
+    row = {"path": "numbers.a", "n": 10, "mean": 2.0, "sd": 0.5}
+    monkeypatch.setattr(ranges, "table", lambda: {"nine": {"smoke": {"runs": "seeds 0 to 4", "rows": [row]}}})
+    (checked,) = ranges.rows("nine", "smoke")
+    assert (checked["min"], checked["max"]) == (2 - 0.5 * ranges.K, 2 + 0.5 * ranges.K)
+    for value, fine in ((2 + 0.499 * ranges.K, True), (2 + 0.501 * ranges.K, False), (float("nan"), False)):
+        assert (chapters.violations({"numbers": {"a": value}}, [checked]) == []) is fine
+    with pytest.raises(RuntimeError, match="no range for nine, tier reader"):
+        ranges.rows("nine", "reader")
+
+
+GOOD = {"path": "numbers.a", "n": 10, "mean": 0.5, "sd": 0.01, "untrained": [0.9, 0.95]}
 
 
 @pytest.mark.parametrize(
-    "change", [{"min": 0.3}, {"path": "a"}, {"origin": ""}, {"origin": "guessed"}, {"note": "more"}]
+    "change",
+    [{"sd": 0}, {"path": "a"}, {"n": 9}, {"untrained": [0.54, 0.55]}, {"untrained": [0.95, 0.55]}, {"note": "more"}],
 )
 def test_a_malformed_range_is_told(change):
-    assert complaints({"a": {"smoke": {"mnist": [GOOD]}}}) == []
-    assert complaints({"a": {"smoke": {"mnist": [GOOD | change]}}})
-    assert complaints({"a": {"smoke": {"nowhere": [GOOD]}}})
-    assert complaints({"a": {"nightly": {"mnist": [GOOD]}}})
+    def one(row):
+        return {"a": {"smoke": {"runs": "seeds 0 to 4", "rows": [row]}}}
+
+    assert complaints(one(GOOD)) == []
+    assert complaints(one(GOOD | change))
+    wrong = copy.deepcopy(one(GOOD))
+    wrong["a"]["smoke"]["runs"] = "guessed"
+    assert complaints(wrong)
+    assert complaints({"a": {"nightly": one(GOOD)["a"]["smoke"]}})
 
 
-def test_synthetic_stands_alone_at_every_tier():
-    synthetic, images = {"synthetic": [GOOD]}, {"mnist": [GOOD]}
-    assert complaints({"a": {"smoke": synthetic, "reader": synthetic}}) == []
-    assert complaints({"a": {"smoke": synthetic | images}})
-    assert complaints({"a": {"smoke": synthetic, "reader": images}})
-    assert complaints({"a": {"smoke": images, "reader": synthetic}})
+def test_what_is_written_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(ranges, "TABLE", tmp_path / "ranges.yml")
+    ranges.write(TABLE)
+    assert ranges.table() == TABLE
+    assert (tmp_path / "ranges.yml").read_text() == (ranges.ROOT / "tests/chapters/ranges.yml").read_text()
 
 
-@pytest.mark.parametrize("source", ["few_shot('mnist', digit=9)", "data.load_mnist('test')", "import torchvision"])
-def test_a_loader_is_seen(source):
-    assert loaders(f"x = 1\n{source}")
-    assert not loaders("from minegan_lite.mined import draw\nmine(gan, points)")
+# --- tiers ------------------------------------------------------------------------------------------------------
 
 
-def test_a_chapter_without_ranges_is_refused():
-    with pytest.raises(RuntimeError, match="no range for nine, tier smoke, data from mnist"):
-        build.ranges("nine", "smoke", {"settings": {"origin": "mnist"}})
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_tiers_know_the_chapters_parameters(chapter):
+    known = set(papermill.inspect_notebook(str(chapters.book() / f"{chapter}.ipynb")))
+    for name in chapters.TIERS:
+        assert set(chapters.tier(chapter, name)) == known, name
