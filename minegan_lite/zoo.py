@@ -1,6 +1,6 @@
 """The zoo: pretrained weights by name, each with its hash, licence and model card.
 
-What the chapters need lies in the package. The rest lies in the repository's own weights/, and where there is no
+What the chapters mine lies in the package. The rest lies in the repository's own weights/, and where there is no
 checkout it is fetched from there, by reference and hash, into the cache.
 """
 
