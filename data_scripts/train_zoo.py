@@ -10,7 +10,7 @@ Interrupt it and run the same command again: it goes on where it was, bit for bi
 ships, not all trained by today's defaults, stand in its card.
 
     python data_scripts/train_zoo.py mnist-no-9             # ten minutes on a CPU core that has bfloat16
-    python data_scripts/train_zoo.py mnist-no-9 --export    # the finished weights into the package, with card
+    python data_scripts/train_zoo.py mnist-no-9 --export    # the finished weights into the zoo, with card
 """
 
 import argparse
@@ -143,10 +143,9 @@ def train(args: argparse.Namespace, name: str) -> Path:
 
 
 def export(args: argparse.Namespace, name: str) -> Path:
-    """Measures a finished model and writes it, with its model card: what the offline default needs into the package.
+    """Measures a finished model and writes it, with its model card: where its weights lie now, package or repository.
 
-    That is the unconditional GANs of all digits or all but one; the weights of the others go into the repository's own
-    folder. A folder in args.export takes everything.
+    The weights of a new model go into the repository's own folder. A folder in args.export takes everything.
     """
     path = args.out / f"{name}.pt"
     if not path.exists():
@@ -162,7 +161,8 @@ def export(args: argparse.Namespace, name: str) -> Path:
     critic.load_state_dict(saved["critic"])
     digits = digits_of(name)
     held_out = data.to_signed(images[torch.isin(labels, torch.tensor(digits))])
-    beside = zoo.BESIDE if args.export == zoo.WEIGHTS and re.search("cond|only", name) else None
+    packaged = zoo.entries().get(name, {}).get("packaged", False)
+    beside = zoo.BESIDE if args.export == zoo.WEIGHTS and not packaged else None
     return ship_gan(average.module, critic, digits, settings, held_out, zoo.load_classifier(), args.export, beside)
 
 

@@ -19,6 +19,9 @@ from minegan_lite.selector import Selector
 from minegan_lite.training import finetune, load, mine
 
 __version__ = "0.1.0"
+# The branch or tag that the notebooks install from, and the zoo fetches from. A release names its own tag here, in the
+# tagged commit, and afterwards the branch again: a chapter of main needs the library of main.
+REFERENCE = "main"
 
 __all__ = [
     "GAN",

@@ -1,11 +1,12 @@
 """The zoo: pretrained weights by name, each with its hash, licence and model card.
 
-What the offline default needs lies in the package. The rest lies in the repository's own weights/, and where there is
-no checkout it is fetched from there, by version and hash, into the cache.
+What the chapters mine lies in the package. The rest lies in the repository's own weights/, and where there is no
+checkout it is fetched from there, by reference and hash, into the cache.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,16 +23,37 @@ from minegan_lite.runs import write_atomically
 
 WEIGHTS = Path(__file__).parent / "weights"
 BESIDE = Path(__file__).parents[1] / "weights"  # in a checkout
-REMOTE = "https://github.com/minegan-lite/minegan-lite/raw/v{version}/weights/"
+REMOTE = "https://github.com/minegan-lite/minegan-lite/raw/{reference}/weights/{file}"
 CLASSIFIER = "digit-classifier"
+# What an entry of the manifest holds: texts of this form (file and card are never paths), values of this type.
+TEXTS = {
+    "file": r"[\w-]+\.safetensors", "sha256": r"[0-9a-f]{64}", "kind": r"gan|classifier", "architecture": r"mnist",
+    "card": r"[\w-]+\.md",
+}  # fmt: skip
+VALUES = {"bytes": int, "licence": str, "config": dict, "digits": list, "packaged": bool}
 
 
 def entries(folder: Path = WEIGHTS) -> dict[str, dict[str, Any]]:
     """All of the manifest, GANs and classifier: name → {file, sha256, bytes, licence, kind, architecture, config,
     digits, card, packaged}; file and card are names in the folder (the file of what is not packaged: in the
-    repository's), kind is "gan" or "classifier"."""
+    repository's), kind is "gan" or "classifier".
+
+    Raises UserError where the manifest is missing, cannot be read or does not say all of that.
+    """
     path = folder / "manifest.json"
-    return json.loads(path.read_text("utf-8")) if path.exists() else {}
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: neither UTF-8 nor JSON
+        raise UserError(
+            f"the zoo's manifest cannot be read ({type(error).__name__}): {path}; reinstall minegan-lite"
+        ) from error
+    if not isinstance(manifest, dict) or not manifest:
+        raise UserError(f"the zoo's manifest lists nothing: {path}; reinstall minegan-lite")
+    for name, entry in manifest.items():
+        if wrong := _faults(entry):
+            what = ", ".join(wrong)
+            raise UserError(f"the zoo's manifest is damaged: {what} of {name} in {path}; reinstall minegan-lite")
+    return manifest
 
 
 def names(folder: Path = WEIGHTS) -> list[str]:
@@ -50,7 +72,7 @@ def load(name: str, folder: Path = WEIGHTS) -> GAN:
         raise UserError(f"unknown GAN {name!r}: the zoo holds {known}")
     entry = entries(folder)[name]
     parts = _read(name, entry, folder)
-    return GAN(parts["generator"], parts["critic"], StandardNormal(entry["config"]["latent_dim"]), name)
+    return GAN(parts["generator"], parts["critic"], StandardNormal(parts["generator"].latent_dim), name)
 
 
 def load_all(names: Iterable[str], folder: Path = WEIGHTS) -> list[GAN]:
@@ -76,8 +98,23 @@ def load_classifier(folder: Path = WEIGHTS) -> mnist.DigitClassifier:
     return _read(CLASSIFIER, entries(folder)[CLASSIFIER], folder)
 
 
+def here(name: str, folder: Path = WEIGHTS) -> bool:
+    """Whether the weights of this name lie on this machine; those that do not are fetched when they are first loaded.
+
+    Raises UserError for a name that the manifest does not have.
+    """
+    listed = entries(folder)
+    if name not in listed:
+        raise UserError(f"unknown weights {name!r}: the zoo holds {', '.join(listed)}")
+    return _here(listed[name], folder) is not None
+
+
 def verify(folder: Path = WEIGHTS) -> list[tuple[str, bool, str]]:
-    """(name, whether its file is whole and loads, a message) for each entry of the manifest; nothing is fetched."""
+    """(name, whether nothing is wrong, a message) for each entry of the manifest; nothing is fetched.
+
+    What is here is whole and loads, or the message says what is wrong. Of what is not `here`, nothing is wrong; the
+    message says that it is fetched when it is first loaded. Raises UserError as `entries` does.
+    """
     report = []
     for name, entry in sorted(entries(folder).items()):
         if _here(entry, folder) is None:
@@ -120,7 +157,8 @@ def pack(
         "card": f"{name}.md", "packaged": beside is None,
     }  # fmt: skip
     weights = (beside or folder) / entry["file"]
-    manifest = json.dumps(dict(sorted((entries(folder) | {name: entry}).items())), indent=2) + "\n"
+    listed = entries(folder) if (folder / "manifest.json").exists() else {}
+    manifest = json.dumps(dict(sorted((listed | {name: entry}).items())), indent=2) + "\n"
     for path, written in (
         (weights, content),
         (folder / entry["card"], card.encode()),
@@ -129,6 +167,14 @@ def pack(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, written)
     return weights
+
+
+def _faults(entry: Any) -> list[str]:
+    """The keys of an entry of the manifest whose values are not what they should be."""
+    if not isinstance(entry, dict):
+        return ["everything"]
+    wrong = [key for key, form in TEXTS.items() if not re.fullmatch(form, str(entry.get(key)))]
+    return wrong + [key for key, kind in VALUES.items() if not isinstance(entry.get(key), kind)]
 
 
 def _read(name: str, entry: dict[str, Any], folder: Path) -> nn.Module:
@@ -142,20 +188,27 @@ def _read(name: str, entry: dict[str, Any], folder: Path) -> nn.Module:
         raise UserError(f"the weights of {name} cannot be read ({type(error).__name__}): {path}") from error
     found = hashlib.sha256(content).hexdigest()
     if found != entry["sha256"]:
+        advice = "reinstall minegan-lite" if entry["packaged"] else "delete it, and it is fetched again"
         raise UserError(
             f"the weights of {name} are damaged: {path} has {len(content)} bytes and sha256 {found[:12]}…, expected "
-            f"{entry['bytes']} and {entry['sha256'][:12]}…; reinstall minegan-lite"
+            f"{entry['bytes']} and {entry['sha256'][:12]}…; {advice}"
         )
     tensors = safetensors.torch.load(content)
-    network = _build(entry)
-    network.load_state_dict({key: x.float() if x.dtype == torch.float16 else x for key, x in tensors.items()})
+    try:
+        network = _build(entry)
+        network.load_state_dict({key: x.float() if x.dtype == torch.float16 else x for key, x in tensors.items()})
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # other arguments, sizes or names of tensors
+        raise UserError(
+            f"the zoo's manifest is damaged: its config of {name} does not fit the weights in {path}; "
+            "reinstall minegan-lite"
+        ) from error
     return network.eval()
 
 
 def _here(entry: dict[str, Any], folder: Path) -> Path | None:
     """Where the weights of an entry lie on this machine, None for those that are still to be fetched."""
     if entry["packaged"]:
-        return folder / entry["file"]
+        return folder / entry["file"]  # there or not: a package without it is damaged
     paths = (BESIDE / entry["file"], data.cache_folder() / "weights" / entry["file"])
     return next((path for path in paths if path.exists()), None)
 
@@ -168,11 +221,11 @@ def _fetched(name: str, entry: dict[str, Any]) -> Path:
     import pooch
     import requests
 
-    from minegan_lite import __version__
+    from minegan_lite import REFERENCE
 
     pooch.get_logger().setLevel("WARNING")
     downloader = pooch.HTTPDownloader(progressbar=True, timeout=(3, 10))  # seconds: to connect, between two chunks
-    url = REMOTE.format(version=__version__) + entry["file"]
+    url = REMOTE.format(reference=REFERENCE, file=entry["file"])
     try:
         cache.mkdir(parents=True, exist_ok=True)
         return Path(pooch.retrieve(url, f"sha256:{entry['sha256']}", entry["file"], cache, downloader=downloader))

@@ -117,9 +117,18 @@ def test_every_python_that_the_project_supports_is_tested():
 
 
 def test_the_weekly_run_takes_the_list_of_chapters_from_the_book():
-    assert "minegan-lite run --all --tier reader" in SCRIPTS[".ci/colab"]
+    (pattern,) = re.findall(r"set -- (book/\S+)", SCRIPTS[".ci/colab"])
+    assert {path.stem for path in ROOT.glob(pattern)} == set(chapters.chapters())
     for script in (SCRIPTS[".ci/colab"], WORKFLOWS["colab"].read_text(encoding="utf-8")):
         assert not [chapter for chapter in chapters.chapters() if chapter in script]
+
+
+def test_the_weekly_run_installs_the_commit_that_it_checks():
+    """By the notebooks' own line, in which .ci/colab puts INSTALL_FROM; tests/test_colab.py executes that."""
+    (step,) = [step for step in JOBS["colab/chapters"]["steps"] if ".ci/colab" in step.get("run", "")]
+    assert step["env"] == {"INSTALL_FROM": "git+${{ github.server_url }}/${{ github.repository }}@${{ github.sha }}"}
+    assert "--env INSTALL_FROM " in step["run"]
+    assert "${INSTALL_FROM:-" in SCRIPTS[".ci/colab"]
 
 
 def test_the_book_is_published_from_where_it_is_built():

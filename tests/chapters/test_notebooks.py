@@ -81,10 +81,10 @@ def lint(notebook, chapter: str) -> list[str]:
             found.append(f"an image without alt text: {cell.source[:40]!r}")
 
     url, folder, branch = REPOSITORY["url"], REPOSITORY["path_to_book"], REPOSITORY["branch"]
-    install = f'%pip install -q "minegan-lite @ git+{url}@v{minegan_lite.__version__}"'
+    install = f'%pip install -q "minegan-lite @ git+{url}@{minegan_lite.REFERENCE}"'
     first = code[0].source if code else ""
     if not re.match(r"try:\n    import minegan_lite\b.*\nexcept ImportError:\n", first) or install not in first:
-        found.append(f"the first code cell is not: try the import, else {install}")
+        found.append(f"the first code cell is not: try the import, else {install} (minegan_lite.REFERENCE)")
     colab = f"https://colab.research.google.com/github/{url.partition('github.com/')[2]}/blob/{branch}/{folder}"
     if not any(f"]({colab}/{chapter}.ipynb)" in cell.source for cell in prose):
         found.append(f"no link to {colab}/{chapter}.ipynb")
@@ -139,7 +139,7 @@ PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAW
 
 def sound():
     url = REPOSITORY["url"]
-    install = f'%pip install -q "minegan-lite @ git+{url}@v{minegan_lite.__version__}"'
+    install = f'%pip install -q "minegan-lite @ git+{url}@{minegan_lite.REFERENCE}"'
     sources = [
         f"try:\n    import minegan_lite\nexcept ImportError:\n    {install}\n    import minegan_lite",
         "\n".join(f"{name} = {value!r}" for name, value in chapters.tier(CHAPTER, "reader").items()),
@@ -216,6 +216,10 @@ def _other_repository(notebook):
     notebook.cells[1].source = notebook.cells[1].source.replace("minegan-lite/minegan-lite", "someone/minegan")
 
 
+def _other_reference(notebook):
+    notebook.cells[1].source = notebook.cells[1].source.replace(f"@{minegan_lite.REFERENCE}", "@v99.0.0")
+
+
 def _other_link(notebook):
     notebook.cells[0].source = notebook.cells[0].source.replace("/blob/main/", "/blob/master/")
 
@@ -242,7 +246,7 @@ def _injected(notebook):
 
 FAULTS = [
     _no_alt, _two_images, _stderr, _error, _unchecked, _empty, _only_an_image, _path, _address, _order, _timing,
-    _other_parameters, _other_repository, _other_link, _prose_image, _html_image, _figure, _injected,
+    _other_parameters, _other_repository, _other_reference, _other_link, _prose_image, _html_image, _figure, _injected,
 ]  # fmt: skip
 
 
