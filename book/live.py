@@ -16,7 +16,7 @@ PICTURE = "live"  # the tag of the cell whose picture the box shows
 def told(record: dict, recorded: dict, rows: list[dict]) -> str:
     """A table of the numbers that have a range, of this run and of the recorded one, and a sentence on them."""
     lines = [
-        "| number | here | recorded | elsewhere |",
+        "| number | here | recorded | range |",
         "|---|---|---|---|",
     ]
     for row in rows:
