@@ -5,7 +5,8 @@
 
 Each chapter is run with five seeds under two instruction sets, and twice with an optimiser that does nothing. Then
 tests/chapters/ranges.yml gets, for each path that it names, the mean and sd of the runs and the numbers of the
-untrained ones. A number is in range if it lies within mean ± K·sd. To add a path, write its row with the path alone.
+untrained ones. A number is in range if it lies within mean ± K·sd, and a distance, which is above zero and has no
+upper bound, if its logarithm does (`scale: log`). To add a number, write its row with the path alone, and the scale.
 """
 
 import argparse
@@ -43,7 +44,8 @@ STARTUP = "import torch\ntorch.optim.Adam.step = lambda *args: None\n"
 HEAD = f"""\
 # Where the numbers that a chapter records must lie, by chapter and tier: within mean ± {K}·sd. Written by
 # book/ranges.py, but for the choice of the paths (dotted, into the record). n, mean, sd: of runs that differ in seed
-# and instruction set, as `runs` says. untrained: the number of each run in which the optimiser did nothing.
+# and instruction set, as `runs` says; with `scale: log`, of the numbers' logarithms. untrained: the number of each run
+# in which the optimiser did nothing.
 # Smoke tier is checked by tests/chapters/test_smoke.py, reader tier by `make chapters` and `make book`.
 """
 
@@ -63,12 +65,19 @@ def rows(chapter: str, tier: str) -> list[dict]:
     return [
         {
             "path": row["path"],
-            "min": row["mean"] - K * row["sd"],
-            "max": row["mean"] + K * row["sd"],
+            **dict(zip(("min", "max"), bounds(row), strict=True)),
             "origin": f"{row['n']} runs, {known['runs']}",
         }
         for row in known["rows"]
     ]
+
+
+def bounds(row: dict, k: float = K) -> tuple[float, float]:
+    """Least and largest number that a row of the table lets pass."""
+    low, high = row["mean"] - k * row["sd"], row["mean"] + k * row["sd"]
+    if row.get("scale") == "log":
+        return math.exp(low), math.exp(high)
+    return low, high
 
 
 def number(record: dict, path: str) -> float:
@@ -112,8 +121,8 @@ def run(chapter: str, tier: str, seed: int, processor: str) -> None:
         os.environ.update(before)
 
 
-def measured(chapter: str, tier: str, paths: list[str]) -> dict:
-    """The table's entry of a chapter at a tier, from the records that are there."""
+def measured(chapter: str, tier: str, wanted: list[dict]) -> dict:
+    """The table's entry of a chapter at a tier, from the records that are there; wanted: rows with path and scale."""
 
     def records(processors: list[str]) -> list[dict]:
         files = [
@@ -132,10 +141,14 @@ def measured(chapter: str, tier: str, paths: list[str]) -> dict:
         "runs": f"seeds {seeds[0]} to {seeds[-1]}, each with and without AVX-512, on {device}",
         "rows": [],
     }
-    for path in paths:
+    for row in wanted:
+        path, logarithmic = row["path"], row.get("scale") == "log"
         values = [number(record, path) for record in trained]
+        if logarithmic:
+            values = [math.log(value) for value in values]
         row = {
             "path": path,
+            **({"scale": "log"} if logarithmic else {}),
             "n": len(values),
             "mean": _rounded(statistics.fmean(values)),
             "sd": _rounded(statistics.stdev(values)),
@@ -193,8 +206,9 @@ def main() -> None:
         if options.tier == "smoke":
             for seed in UNTRAINED_SEEDS:
                 run(chapter, options.tier, seed, UNTRAINED)
-        paths = [row["path"] for row in known[chapter][options.tier]["rows"]]
-        known[chapter][options.tier] = measured(chapter, options.tier, paths)
+        known[chapter][options.tier] = measured(
+            chapter, options.tier, known[chapter][options.tier]["rows"]
+        )
         write(known)
 
 

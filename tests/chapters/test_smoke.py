@@ -71,7 +71,7 @@ def complaints(table: dict) -> list[str]:
             if set(entry) != {"runs", "rows"} or "seeds" not in entry["runs"]:
                 found.append(f"{where}: {sorted(entry)}")
             for row in entry["rows"]:
-                if set(row) - {"untrained"} != {"path", "n", "mean", "sd"}:
+                if set(row) - {"untrained", "scale"} != {"path", "n", "mean", "sd"} or row.get("scale", "log") != "log":
                     found.append(f"{where}: {sorted(row)}")
                 elif not (row["path"].startswith("numbers.") and row["sd"] > 0):
                     found.append(f"{where}: {row}")
@@ -86,12 +86,14 @@ def complaints(table: dict) -> list[str]:
 
 def excludes(row: dict) -> bool:
     """Whether the untrained numbers of a row are out of its range."""
-    return all(abs(value - row["mean"]) > ranges.K * row["sd"] for value in row["untrained"])
+    low, high = ranges.bounds(row)
+    return not any(low <= value <= high for value in row["untrained"])
 
 
 def trains(rows: list[dict]) -> bool:
     """Whether a chapter trains what it measures: two of them draw, or measure, what was trained before."""
-    return any(abs(value - row["mean"]) > 3 * row["sd"] for row in rows for value in row["untrained"])
+    pairs = ((ranges.bounds(row, k=3), value) for row in rows for value in row["untrained"])
+    return any(not low <= value <= high for (low, high), value in pairs)
 
 
 def test_ranges_are_well_formed_and_every_chapter_has_some():
@@ -109,6 +111,10 @@ def test_a_range_is_the_mean_and_k_sds(monkeypatch):
     assert (checked["min"], checked["max"]) == (2 - 0.5 * ranges.K, 2 + 0.5 * ranges.K)
     for value, fine in ((2 + 0.499 * ranges.K, True), (2 + 0.501 * ranges.K, False), (float("nan"), False)):
         assert (chapters.violations({"numbers": {"a": value}}, [checked]) == []) is fine
+    row |= {"scale": "log"}
+    (checked,) = ranges.rows("nine", "smoke")
+    assert checked["min"] == pytest.approx(2.718281828 ** (2 - 0.5 * ranges.K))
+    assert checked["max"] == pytest.approx(2.718281828 ** (2 + 0.5 * ranges.K))
     with pytest.raises(RuntimeError, match="no range for nine, tier reader"):
         ranges.rows("nine", "reader")
 
@@ -118,7 +124,15 @@ GOOD = {"path": "numbers.a", "n": 10, "mean": 0.5, "sd": 0.01, "untrained": [0.9
 
 @pytest.mark.parametrize(
     "change",
-    [{"sd": 0}, {"path": "a"}, {"n": 9}, {"untrained": [0.54, 0.55]}, {"untrained": [0.95, 0.55]}, {"note": "more"}],
+    [
+        {"sd": 0},
+        {"path": "a"},
+        {"n": 9},
+        {"untrained": [0.54, 0.55]},
+        {"untrained": [0.95, 0.55]},
+        {"note": "more"},
+        {"scale": "square"},
+    ],
 )
 def test_a_malformed_range_is_told(change):
     def one(row):
