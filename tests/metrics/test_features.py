@@ -119,6 +119,7 @@ def test_what_a_generator_overshoots_is_measured_as_it_was_drawn(images, dtype):
 
 def test_images_without_a_value_below_zero_are_warned_of_at_the_callers_line(classifier, images):
     unsigned = (images + 1) / 2
+    unsigned[0] = 0
     for call in (
         lambda x: digit_features(x, classifier),
         lambda x: features_of(x, classifier),

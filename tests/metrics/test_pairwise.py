@@ -73,7 +73,7 @@ def test_few_pairs_of_ordinary_rows_are_computed_one_by_one(monkeypatch):
     counted = []
     one_by_one = pairwise._pair_by_pair
     monkeypatch.setattr(pairwise, "_pair_by_pair", lambda x, i, y, j: counted.append(len(i)) or one_by_one(x, i, y, j))
-    x, y = normal(200, 64, 1), normal(200, 64, 2)
+    x, y = normal(200, 64, 1) + 1e5, normal(200, 64, 2) + 1e5  # wherever they lie
     radius = pairwise.neighbours(x, x, 4)[0][:, 3]
     assert sum(counted) == 200 * 4
     counted.clear()
