@@ -3,7 +3,7 @@
 `measure` states any distance with its floor and an interval; `evaluate` is the report of a mined digit generator.
 """
 
-from minegan_lite.metrics.checks import FewRows
+from minegan_lite.metrics.checks import FewRows, UnsignedImages
 from minegan_lite.metrics.distances import (
     copying,
     frechet_distance,
@@ -22,6 +22,7 @@ from minegan_lite.metrics.neighbours import coverage, density, neighbour_accurac
 __all__ = [
     "FewRows",
     "Measurement",
+    "UnsignedImages",
     "classifier_error",
     "copying",
     "coverage",

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from minegan_lite.errors import UserError
 from minegan_lite.metrics.checks import FewRows
-from minegan_lite.metrics.distances import copying, frechet_distance, nearest
-from minegan_lite.metrics.features import check_shape, classifier_error, digit_features, signature
+from minegan_lite.metrics.distances import copying, frechet_distance, nearest, nearest_other
+from minegan_lite.metrics.features import check_shape, check_values, classifier_error, digit_features, signature
 from minegan_lite.metrics.measurement import against_halves
 from minegan_lite.metrics.neighbours import coverage
 from minegan_lite.networks.mnist import DigitClassifier
@@ -37,9 +37,17 @@ def _mean_sd(values: list[float]) -> tuple[float, float | None]:
 
 def _copying_of_reals(held_out: Tensor, train: Tensor, picked: Tensor) -> float:
     """`copying` of the held-out images themselves, against held_out[picked] without each one's own self."""
-    others = torch.cdist(held_out.flatten(1), held_out[picked].flatten(1))
-    others[picked, torch.arange(len(picked))] = torch.inf
-    return (nearest(held_out, train)[0] < others.amin(dim=1)).double().mean().item()
+    to_train, to_held_out = nearest(held_out, train)[0], nearest_other(held_out, picked)
+    return ((to_train < to_held_out).double() + (to_train == to_held_out).double() / 2).mean().item()
+
+
+def _drawn(mined: Samples, n: int, seed: int, ema: bool | None, shape: tuple[int, ...]) -> Tensor:
+    """n samples, after a look at whether they are n images of that shape (C, H, W)."""
+    fakes = mined.sample(n, seed=seed, ema=ema)
+    if not isinstance(fakes, Tensor) or fakes.shape != (n, *shape):
+        got = tuple(fakes.shape) if isinstance(fakes, Tensor) else type(fakes).__name__
+        raise UserError(f"sample(n={n}) must give images {(n, *shape)}, as the held-out ones have them, and gave {got}")
+    return fakes
 
 
 def evaluate(
@@ -54,19 +62,25 @@ def evaluate(
 
     classifier_error (fraction, `value`): over n samples; `floor` is the classifier's own error on the m held-out
         images. None where the target has no digit.
-    frechet, coverage (`value` ± `sd`): held-out images are split at random into halves A and B, and
-        d(fakes, A) stands beside `floor` ± `floor_sd` = d(B, A), with as many fakes as B has images: the same
-        n, m and reference for both. At most 10 `repeats`, each with new halves and fakes of its own; the sd is over
-        them (None for a single one): not the spread over mining seeds, and the halves overlap between repeats.
-    copying: the share of fakes nearer, in pixels, to an image of target.train than to any of as many held-out ones (m
-        of each, the longer side thinned out at random for each repeat), over the same blocks of fakes; `floor` is that
-        share for the held-out images, each without itself. None where there are no training images.
-    `seed` draws samples, halves and thinnings; `ema` is as in MinedGAN.sample. `classifier` defaults to the shipped
-        one; `features` names it and its weights.
+    frechet, coverage (`value` ± `sd`): the held-out images are split at random into halves A and B. The value is that
+        of the fakes against A, and `floor` ± `floor_sd` that of B against A. There are as many fakes as B has images,
+        so that value and floor have the same n, m and reference. This is done `repeats` times, at most 10, each with
+        new halves and new fakes, and value and sd are over the repeats (sd is None for a single one). The halves of
+        two repeats overlap, and the sd is not the spread over mining seeds.
+    copying: the share of fakes that are nearer, in pixels, to an image of target.train than to any of as many
+        held-out ones, over the same fakes; `floor` is that share for the held-out images, each without itself. For
+        each repeat m images of either side are drawn at random, m being the size of the smaller side. None where
+        there are no training images.
+    `seed` draws samples, halves and the images of copying; `ema` is as in MinedGAN.sample. `classifier` defaults to
+    the shipped one; `features` names it and its weights.
     Coverage takes k = 5, or one less than the half if that has 5 images or fewer.
 
-    Raises UserError for fewer than 4 held-out images, fewer samples than half of them, and images that the digit
-    network does not judge (it looks at 28×28 grey).
+    The floors are a little too good for MNIST: both halves were written by the people of its test split, while a
+    generator imitates those of the training split.
+
+    It is for digits. For other images take `features_of` with a network of your own, and `measure`.
+    Raises UserError for fewer than 4 held-out images, fewer samples than half of them, a sampler that gives other
+    than n images of their shape, and images that the digit network does not judge (it looks at 28×28 grey).
     """
     if classifier is None:
         from minegan_lite.zoo import load_classifier
@@ -83,7 +97,9 @@ def evaluate(
         raise UserError(f"n={n} samples are fewer than half of the held-out images: ask for at least {half}")
     check_shape(held_out.shape[1:], classifier)
 
-    fakes = mined.sample(n, seed=seed, ema=ema)
+    if len(target.train):
+        check_values(target.train)
+    fakes = _drawn(mined, n, seed, ema, held_out.shape[1:])
     repeats = min(REPEATS, n // half)
     k = min(NEIGHBOURS, half - 1)
     real_features = digit_features(held_out, classifier)
@@ -114,7 +130,7 @@ def evaluate(
     if target.digit is not None:
         error = {
             "value": classifier_error(classifier, fakes, target.digit),
-            "n": n,
+            "n": len(fakes),
             "m": len(held_out),
             "floor": classifier_error(classifier, held_out, target.digit),
         }

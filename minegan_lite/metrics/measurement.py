@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from minegan_lite.errors import UserError
+from minegan_lite.metrics.checks import float_tensors
 
 Distance = Callable[[Tensor, Tensor], float]
 SHARE = 0.95
@@ -22,8 +23,8 @@ class Measurement:
     distance: its name and settings, "coverage(k=5)". signature: of the features.
     value, interval: of fakes against reals, and its 95 % interval (low, high).
     floor, floor_interval: of reals against reals, and where 95 % of such divisions lie.
-    n: how many fakes are compared at a time, for the floor reals in their place. m: how many reals they are compared
-    with. draws: of how many comparisons value and floor are the mean.
+    n: how many fakes are compared at a time; for the floor, so many reals take their place. m: how many reals they
+    are compared with. draws: value and floor are means over so many comparisons.
     """
 
     distance: str
@@ -56,17 +57,21 @@ def measure(
         of the longer 2n are drawn first. rng: draws these and the halves. signature: what the rows are, as
         `features.signature` says it. draws: how many each mean and each interval comes from.
 
-    For each draw, reals are divided at random into halves A and B, and of the fakes a half F is drawn: distance(A, F)
-    is averaged to the value, distance(A, B) to the floor, so that both have the same n, m and reference. The interval
-    is the middle 95 % of the distance(A, F): halves drawn without replacement spread as much as independent sets of
-    2n do (the delete-half jackknife, a bootstrap with exchangeable weights: Præstgaard & Wellner 1993). Drawing with
-    replacement would not do here: repeated rows look like copies, which no distance between neighbours forgives. The
-    interval is that of the measure at this n, bias included, for new fakes of this generator and new reals: not that
-    of a repeated training. Between equal laws, and for neighbour_accuracy, it is too wide, by half in our trials. The
-    floor's is where a generator without fault would be seen.
+    For each draw, the reals are divided at random into halves A and B, and a half F of the fakes is drawn. The value
+    is the mean of distance(A, F), the floor that of distance(A, B), so that both have the same n, m and reference.
+    The interval is the middle 95 % of the distance(A, F): halves drawn without replacement spread as much as
+    independent sets of 2n do (the delete-half jackknife, a bootstrap with exchangeable weights: Præstgaard & Wellner
+    1993). Drawing with replacement would not do here: repeated rows look like copies, which no distance between
+    neighbours forgives. The interval says what the same measure, with the bias of this n, would find for new fakes of
+    this generator and new reals. It does not say what a repeated training would give. Between equal laws, and for
+    neighbour_accuracy, it is too wide, by half in our trials. A generator without fault would be seen in the floor's
+    interval, if it imitates the very law of the reals given: reals from MNIST's test split were written by other
+    people than the training split that generators imitate, so that this floor is a little too good for them.
 
-    Raises UserError for fewer than 4 rows on either side, a single draw, and distances that are not finite.
+    Raises UserError for anything but floating-point tensors, fewer than 4 rows on either side, a single draw, and
+    distances that are not finite.
     """
+    float_tensors(real, fake)
     n = min(len(real), len(fake)) // 2
     if n < 2:
         raise UserError(f"halves need at least 4 reals and 4 fakes, got {len(real)} and {len(fake)}")

@@ -22,6 +22,7 @@ from minegan_lite.metrics.distances import (
     intra_cluster_distance,
     mean_variance,
     nearest,
+    nearest_other,
     training_ratio,
 )
 
@@ -83,6 +84,58 @@ def test_frechet_with_fewer_rows_than_dimensions_and_dead_features(n):
     assert frechet_distance(x, y) == pytest.approx(by_nuclear_norm(x, y), rel=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::minegan_lite.metrics.checks.FewRows")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_frechet_of_ordinary_features_is_torchmetrics(dtype):
+    """Rectified features of falling spread, as networks have them; torchmetrics takes features by an identity."""
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    spectrum = torch.logspace(0, -2, 32, dtype=torch.float64)
+    for n, m in ((400, 300), (60, 40)):
+        x, y = (torch.relu(normal(k, 32, seed) + 0.1 * seed) * spectrum for k, seed in ((n, 1), (m, 2)))
+        network = torch.nn.Identity()
+        network.num_features = 32
+        metric = FrechetInceptionDistance(feature=network)
+        metric.set_dtype(torch.float64)
+        metric.update(x.to(dtype).double(), real=True)
+        metric.update(y.to(dtype).double(), real=False)
+        assert frechet_distance(x.to(dtype), y.to(dtype)) == pytest.approx(metric.compute().item(), rel=1e-6)
+
+
+def rotation(d: int, seed: int) -> torch.Tensor:
+    return torch.linalg.qr(normal(d, d, seed)).Q
+
+
+@pytest.mark.filterwarnings("ignore::minegan_lite.metrics.checks.FewRows")
+@pytest.mark.parametrize("ratio", [1e4, 1e7, 1e-7, 1e12])
+@pytest.mark.parametrize("n", [60, 6])  # more rows than dimensions, and fewer
+def test_frechet_of_unequal_scales_is_the_closed_form(ratio, n):
+    unit, d = [[1.0, 0, 0], [0, 1, 0], [0, 0, 1]], 3
+    scales = torch.tensor([1, ratio**0.5, ratio], dtype=torch.float64)
+    x, y = (with_moments(n, [0] * d, unit, seed) for seed in (1, 2))
+    wide = torch.zeros(d, 40, dtype=torch.float64)
+    wide[:, :d] = rotation(d, 3)
+    turned = wide if n == 6 else wide[:, :d]
+    # of Gaussians with Σ = S² and T², both diagonal, and means μ and ν: ‖μ − ν‖² + Σ (S − T)²
+    expected = (1 + (scales - 3 * scales.flip(0)).square().sum()).item()
+    shift = torch.tensor([1.0, 0, 0], dtype=torch.float64)
+    found = frechet_distance((x * scales + shift) @ turned, y * (3 * scales.flip(0)) @ turned)
+    assert found == pytest.approx(expected, rel=1e-9)
+    # one set of a scale of its own
+    assert frechet_distance(x @ turned, ratio * y @ turned) == pytest.approx(d * (1 - ratio) ** 2, rel=1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    exponent=st.integers(-150, 150), n=st.integers(2, 12), m=st.integers(2, 12), d=st.integers(1, 8),
+    seed=st.integers(0, 1000),
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore::minegan_lite.metrics.checks.FewRows")
+def test_frechet_grows_with_the_square_of_the_unit(exponent, n, m, d, seed):
+    c, x, y = 10.0**exponent, normal(n, d, seed), 2 * normal(m, d, seed + 1) + 1
+    assert frechet_distance(c * x, c * y) == pytest.approx(c * c * frechet_distance(x, y), rel=1e-9)
+
+
 def test_frechet_does_not_lose_its_digits_far_from_the_origin():
     x, y = normal(100, 5, seed=1), 2 * normal(100, 5, seed=2)
     near = frechet_distance(x, y)
@@ -130,8 +183,11 @@ def test_mean_variance_of_known_spreads():
     assert mean_variance(real, real[:1].expand(9, -1)) == 0
     ratios = [mean_variance(normal(40, 5, 2 * seed), 3 * normal(5, 5, 2 * seed + 1)) for seed in range(100)]
     assert statistics.fmean(ratios) == pytest.approx(9, rel=0.1)  # no bias at 5 rows but that of the ratio
-    with pytest.raises(UserError, match="all alike"):
-        mean_variance(torch.ones(5, 2), normal(5, 2, 1))
+    for constant in (0, 0.1, 1e7):
+        alike = torch.full((7, 2), constant, dtype=torch.float64)
+        assert mean_variance(normal(5, 2, 1), alike) == 0
+        with pytest.raises(UserError, match="all alike"):
+            mean_variance(alike, normal(5, 2, 1))
 
 
 def test_nearest_against_scipy():
@@ -140,6 +196,24 @@ def test_nearest_against_scipy():
     distance, index = nearest(x.view(40, 2, 3), references.view(25, 2, 3))  # any shape, as images have
     assert index.tolist() == table.argmin(1).tolist()
     assert distance.numpy() == pytest.approx(table.min(1), rel=1e-5)
+
+
+def test_copies_are_at_a_distance_of_exactly_zero():
+    """Matrix products alone would not say so."""
+    images = normal(60, 784, 0).float().view(60, 1, 28, 28)
+    distance, index = nearest(images.flip(0), images)
+    assert distance.tolist() == [0] * 60
+    assert index.tolist() == list(range(59, -1, -1))
+    with pytest.raises(UserError, match="copies of training images"):
+        training_ratio(images, images, images)
+    assert copying(images, images[:30], images[30:]) == 0.5
+    assert copying(images[:7], images[:30], images[:30].flip(0)) == 0.5  # ties, counted half
+
+
+def test_an_image_itself_is_not_its_nearest_other():
+    x = torch.tensor([[0.0], [1.0], [3.0], [3.0], [7.0]])
+    assert nearest_other(x, torch.tensor([0, 2, 3])).tolist() == [3, 1, 0, 0, 4]
+    assert nearest_other(x, torch.tensor([4])).tolist() == [7, 6, 4, 4, math.inf]
 
 
 def test_copying_counted_by_hand():

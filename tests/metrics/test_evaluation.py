@@ -10,6 +10,7 @@ import torch
 from minegan_lite.data import FewShot
 from minegan_lite.errors import UserError
 from minegan_lite.metrics import evaluation
+from minegan_lite.metrics.checks import UnsignedImages
 from minegan_lite.metrics.evaluation import evaluate, format_report
 from minegan_lite.metrics.neighbours import coverage
 from minegan_lite.networks.mnist import DigitClassifier
@@ -137,6 +138,7 @@ def test_copying_tells_a_parrot_from_a_generator_of_the_law(classifier):
     assert honest["floor"] == pytest.approx(0.5, abs=0.15)
 
 
+@pytest.mark.filterwarnings("ignore::minegan_lite.metrics.checks.UnsignedImages")
 def test_the_floor_of_copying_leaves_each_image_out(classifier):
     # far-off training images: every held-out image is nearer to another held-out one, itself not counted
     near = -1 + 0.01 * noise(12, 3).abs()
@@ -146,6 +148,12 @@ def test_the_floor_of_copying_leaves_each_image_out(classifier):
     spread = noise(12, 4)
     few = replace(few, train=spread + 0.01, held_out=spread)
     assert evaluate(Draws(noise), few, n=6, classifier=classifier)["copying"]["floor"] == 1.0
+
+
+def test_the_floor_of_copying_counts_equally_near_images_half(classifier):
+    twice = noise(6, 4).repeat(2, 1, 1, 1)  # each image has a copy among the training images, and one beside itself
+    copied = evaluate(Draws(noise), replace(target(12), train=twice, held_out=twice), n=6, classifier=classifier)
+    assert copied["copying"]["floor"] == copied["copying"]["value"] == 0.5
 
 
 def test_without_training_images_there_is_no_copying(classifier):
@@ -182,7 +190,10 @@ def test_too_few_images_and_wrong_ones_are_one_clear_line(classifier):
         ((Draws(blobs), target(3)), {}, "3 held-out images"),
         ((Draws(blobs), target(20)), {"n": 9}, "at least 10"),
         ((Draws(blobs), colour), {}, "28×28 grey"),
-        ((Draws(lambda n, seed: torch.zeros(n, 3, 28, 28)), target(20)), {}, "28×28 grey"),
+        ((Draws(blobs), colour), {}, "features_of(images, network) by a network of your own"),
+        ((Draws(blobs), replace(target(20), held_out=(blobs(20, 7) + 1) * 127.5)), {}, "reach from 0 to 255"),
+        ((Draws(blobs), replace(target(20), train=(blobs(4, 1) + 1) * 127.5)), {}, "reach from 0 to 255"),
+        ((Draws(lambda n, seed: (blobs(n, seed) + 1) * 127.5), target(20)), {}, "reach from 0 to 255"),
         ((Draws(lambda n, seed: torch.full((n, 1, 28, 28), torch.nan)), target(20)), {}, "NaN"),
     ]
     for arguments, options, says in cases:
@@ -190,6 +201,33 @@ def test_too_few_images_and_wrong_ones_are_one_clear_line(classifier):
             evaluate(*arguments, **({"n": 40} | options), classifier=classifier)
         assert says in str(error.value)
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("law", "says"),
+    [
+        (lambda n, seed: blobs(5, seed), "gave (5, 1, 28, 28)"),
+        (lambda n, seed: blobs(n + 1, seed), "gave (41, 1, 28, 28)"),
+        (lambda n, seed: blobs(n, seed).expand(-1, 3, -1, -1), "gave (40, 3, 28, 28)"),
+        (lambda n, seed: blobs(n, seed).flatten(1), "gave (40, 784)"),
+        (lambda n, seed: blobs(n, seed).numpy(), "gave ndarray"),
+        (lambda n, seed: list(blobs(n, seed)), "gave list"),
+        (lambda n, seed: None, "gave NoneType"),
+    ],
+)
+def test_a_sampler_that_gives_other_than_was_asked_for_is_refused(classifier, law, says):
+    with pytest.raises(UserError) as error:
+        evaluate(Draws(law), target(20), n=40, classifier=classifier)
+    assert str(error.value).startswith("sample(n=40) must give images (40, 1, 28, 28)")
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_samples_without_a_value_below_zero_are_warned_of(classifier):
+    with pytest.warns(UnsignedImages, match=r"x \* 2 - 1"):
+        evaluate(Draws(lambda n, seed: (blobs(n, seed) + 1) / 2), target(20), n=40, classifier=classifier)
+    with pytest.warns(UnsignedImages):
+        evaluate(Draws(blobs), replace(target(20), train=(blobs(4, 1) + 1) / 2), n=40, classifier=classifier)
 
 
 def test_the_shipped_classifier_is_the_default():

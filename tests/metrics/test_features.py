@@ -1,11 +1,13 @@
 """What the digit network says of images does not depend on batches, modes or where the images come from."""
 
 import copy
+import warnings
 
 import pytest
 import torch
 
 from minegan_lite.errors import UserError
+from minegan_lite.metrics.checks import UnsignedImages
 from minegan_lite.metrics.features import classifier_error, digit_features, digit_shares, features_of, signature
 from minegan_lite.networks.mnist import DigitClassifier
 
@@ -85,6 +87,14 @@ def test_signature_follows_the_weights_and_nothing_else(classifier):
         (torch.zeros(0, 1, 28, 28), "non-empty"),
         (torch.full((4, 1, 28, 28), torch.nan), "NaN"),
         (torch.zeros(4, 1, 28, 28, dtype=torch.uint8), "to_signed"),
+        (torch.zeros(4, 1, 28, 28, dtype=torch.complex64), "must be floats"),
+        (torch.zeros(4, 1, 28, 28, dtype=torch.bool), "must be floats"),
+        (torch.zeros(4, 1, 28, 28).numpy(), "got ndarray"),
+        ([torch.zeros(1, 28, 28)], "got list"),
+        (torch.linspace(0, 255, 4 * 784).view(4, 1, 28, 28), "reach from 0 to 255: x / 127.5 - 1 converts"),
+        (torch.linspace(-11, 1, 4 * 784).view(4, 1, 28, 28), "reach from -11 to 1"),
+        (torch.linspace(0, 1e30, 4 * 784).view(4, 1, 28, 28), "clamp(-1, 1)"),
+        (torch.full((4, 1, 28, 28), -torch.inf), "infinite"),
     ],
 )
 def test_images_that_cannot_be_judged_are_one_clear_line(classifier, bad, says):
@@ -97,6 +107,32 @@ def test_images_that_cannot_be_judged_are_one_clear_line(classifier, bad, says):
             call()
         assert says in str(error.value)
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_what_a_generator_overshoots_is_measured_as_it_was_drawn(images, dtype):
+    for factor in (1.001, 1.5, 9.9):
+        over = (factor * images).to(dtype)
+        assert torch.equal(features_of(over, torch.nn.Flatten()), over.flatten(1))
+
+
+def test_images_without_a_value_below_zero_are_warned_of_at_the_callers_line(classifier, images):
+    unsigned = (images + 1) / 2
+    unsigned[0] = 0
+    for call in (
+        lambda x: digit_features(x, classifier),
+        lambda x: features_of(x, classifier),
+        lambda x: features_of(x, torch.nn.Flatten()),
+        lambda x: classifier_error(classifier, x, 1),
+        lambda x: digit_shares(classifier, x),
+    ):
+        with pytest.warns(UnsignedImages, match=r"bring them to \[−1, 1\] by x \* 2 - 1") as told:
+            call(unsigned)
+        assert told[0].filename == __file__
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            call(unsigned * 2 - 1)
 
 
 def test_shares_are_the_counts_of_the_verdicts(classifier, images):

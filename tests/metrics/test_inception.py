@@ -121,7 +121,7 @@ def test_without_the_package_or_the_network_there_is_one_clear_line(torch_fideli
 @pytest.mark.parametrize("wrapper", [inception.FIDInception, inception.TorchvisionInception])
 def test_grey_images_are_refused(wrapper):
     with pytest.raises(UserError, match="RGB"):
-        features_of(torch.zeros(2, 1, 28, 28), wrapper(nn.Flatten()))
+        features_of(-torch.ones(2, 1, 28, 28), wrapper(nn.Flatten()))
 
 
 @pytest.fixture(scope="module")

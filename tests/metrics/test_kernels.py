@@ -158,7 +158,7 @@ def test_p_is_the_share_of_all_divisions():
 
 
 def test_senseless_options_are_one_clear_line():
-    x, y, same = normal(5, 2, 0), normal(5, 2, 1), torch.ones(5, 2)
+    x, y, same = normal(5, 2, 0), normal(5, 2, 1), torch.full((5, 2), 0.1)
     rng = torch.Generator()
     for call, says in [
         (lambda: kmmd(x, y, sigma=0), "positive, got 0"),

@@ -148,6 +148,8 @@ def test_what_cannot_be_measured_is_one_clear_line():
         ({"real": x, "fake": x, "draws": 1}, "at least 2 draws"),
         ({"real": x, "fake": x, "distance": lambda a, b: float("nan")}, "<lambda> is not finite"),
         ({"real": x, "fake": x * torch.nan, "distance": kmmd}, "NaN"),
+        ({"real": x.numpy(), "fake": x}, "tensors, got ndarray"),
+        ({"real": x, "fake": x.long()}, "floating-point numbers, got torch.int64"),
     ]
     for options, says in cases:
         with pytest.raises(UserError, match=says) as error:

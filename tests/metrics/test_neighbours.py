@@ -17,7 +17,7 @@ def normal(n: int, d: int, seed: int) -> torch.Tensor:
 
 
 def line(*places: float) -> torch.Tensor:
-    return torch.tensor(places)[:, None]
+    return torch.tensor(places, dtype=torch.float64)[:, None]
 
 
 def test_coverage_of_points_on_a_line_is_counted_by_hand():
@@ -80,6 +80,27 @@ def test_a_collapsed_generator_is_precise_and_covers_little():
     assert precision(real, collapsed) == 1
     assert recall(real, collapsed) == 0
     assert coverage(real, collapsed) < 0.6 < coverage(real, normal(100, 4, seed=3))
+
+
+@pytest.mark.parametrize("measure", [precision, recall, density, coverage])
+def test_reals_that_are_all_alike_say_why_nothing_is_measured(measure):
+    fake = normal(20, 3, seed=1)
+    for constant in (0.0, 0.1, 7.0):
+        alike = torch.full((20, 3), constant, dtype=torch.float64)
+        for other in (fake, alike):
+            with pytest.raises(UserError, match=r"real features are all alike.*feature network constant") as error:
+                measure(alike, other, 2)
+            assert "\n" not in str(error.value)
+
+
+def test_balls_without_a_size_are_refused_around_reals_and_hold_nothing_around_fakes():
+    rows, three = normal(20, 3, seed=1), normal(7, 3, seed=2).repeat(3, 1)
+    for measure in (precision, density, coverage):
+        with pytest.raises(UserError, match="more than 2 times"):
+            measure(three, rows, 2)
+        assert 0 <= measure(three, rows, 3) < 2
+    assert recall(rows, three, 2) == 0
+    assert recall(rows, rows[:1].repeat(20, 1), 2) == 0  # a collapsed generator, which is measured
 
 
 def test_balls_of_a_quarter_of_the_set_are_warned_of():
