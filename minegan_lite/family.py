@@ -71,7 +71,7 @@ def in_class_space(gan: GAN) -> GAN:
     if gan.generator.embedding_dim is None:
         raise UserError(f"{gan.name} is unconditional: it has no class embedding")
     space = ClassSpace(gan.generator, gan.prior)
-    return GAN(space, gan.critic, space.prior, gan.name)
+    return GAN(space, gan.critic, space.prior, gan.name, gan.request)
 
 
 def classes_of(gan: GAN) -> list[GAN]:
@@ -82,7 +82,7 @@ def classes_of(gan: GAN) -> list[GAN]:
     if gan.generator.embedding_dim is None:
         raise UserError(f"{gan.name} is unconditional: it has no classes")
     return [
-        GAN(OneClass(gan.generator, i), gan.critic, gan.prior, f"{gan.name}:{name}")
+        GAN(OneClass(gan.generator, i), gan.critic, gan.prior, f"{gan.name}:{name}", gan.request)
         for i, name in enumerate(gan.generator.classes)
     ]
 
@@ -111,7 +111,8 @@ def truncated(gan: GAN, truncation: float) -> GAN:
     """
     if "truncation" not in inspect.signature(gan.generator.forward).parameters:
         raise UserError(f"{gan.name} takes no truncation: give it a prior that spreads less instead")
-    return replace(gan, generator=Truncated(gan.generator, truncation), name=f"{gan.name} truncated to {truncation}")
+    name = f"{gan.name} truncated to {truncation}"
+    return replace(gan, generator=Truncated(gan.generator, truncation), name=name, request=None)
 
 
 def sources_of(gan: GAN | Sequence[GAN]) -> list[GAN]:

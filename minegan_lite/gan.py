@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,9 +28,12 @@ class GAN:
     critic: an nn.Module; `critic(x)` gives scores (n, 1). None where the source publishes no critic.
     prior: draws latents, `prior(n, rng)` → (n, latent_dim), rng a CPU torch.Generator.
     name: what results and messages call it.
+    request: the arguments of sources.from_file that give it again, JSON-ready; None for the zoo's and for what was made
+        in Python.
     """
 
     generator: nn.Module
     critic: nn.Module | None
     prior: Callable[[int, torch.Generator], Tensor]
     name: str
+    request: dict[str, Any] | None = None

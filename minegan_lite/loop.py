@@ -12,7 +12,9 @@ from tqdm import tqdm
 
 from minegan_lite import runs
 from minegan_lite.errors import Diverged
+from minegan_lite.locks import locked
 from minegan_lite.mined import MinedFamily, MinedGAN
+from minegan_lite.progress import bar as progress_bar
 from minegan_lite.settings import Settings
 
 Metric = Callable[[Tensor], float]
@@ -59,12 +61,24 @@ class Loop:
         metric: Metric | None,
         watch: Watch | None,
     ) -> MinedGAN | MinedFamily:
-        """Runs the remaining steps, logging and saving on the way."""
-        folder = None if out is None else runs.RunFolder(out, record)
-        if folder is not None and (state := folder.load()) is not None:
-            self.restore(state)
+        """Runs the remaining steps, logging and saving on the way; no other process may write the same folder."""
+        with nullcontext() if out is None else locked(out):
+            folder = None if out is None else runs.RunFolder(out, record)
+            if folder is not None:
+                folder.resume(self.restore)
+            return self._run(images, record, folder, progress, metric, watch)
+
+    def _run(
+        self,
+        images: Tensor,
+        record: dict[str, Any],
+        folder: runs.RunFolder | None,
+        progress: bool,
+        metric: Metric | None,
+        watch: Watch | None,
+    ) -> MinedGAN | MinedFamily:
         images, settings = images.to(self.device), self.settings
-        bar = tqdm(
+        bar = progress_bar(
             total=settings.steps, initial=self.step, desc=f"{record['stage']} {record['target']}", unit="step",
             disable=not progress,
         )  # fmt: skip

@@ -232,6 +232,7 @@ def describe(
     request = target.request if isinstance(target, FewShot) else None
     return {
         "stage": stage, "source": [one.name for one in sources] if family else sources[0].name,
+        "source_request": [one.request for one in sources] if any(one.request for one in sources) else None,
         "source_sha256": runs.sources_fingerprint(sources),
         "target": target.name if isinstance(target, FewShot) else "tensor", "target_request": request,
         "target_sha256": runs.fingerprint(images), "images": len(images), "device": device.type, "preset": preset,

@@ -16,6 +16,7 @@ from minegan_lite.gan import GAN
 from minegan_lite.loop import Metric, Watch
 from minegan_lite.mined import MinedFamily, MinedGAN
 from minegan_lite.settings import Settings, check_images, describe, pick_device, resolve
+from minegan_lite.sources import of_run
 from minegan_lite.stage import Stage, new_miner, stream
 
 # What finetune() takes from stage one unless it is told otherwise: the miners' shape, and what the critic was taught.
@@ -99,10 +100,12 @@ def finetune(
         return stage.train(images, record, out, progress, metric or default_metric(target, sources[0]), watch)
 
 
+@runs.reads_run
 def load(run: str | Path, gan: GAN | Sequence[GAN] | None = None) -> MinedGAN | MinedFamily:
     """What mine() or finetune() wrote into a run folder, finished or not, at its last checkpoint, on the CPU.
 
-    gan: the source or sources it was mined from; None takes the zoo's GANs of the recorded names.
+    gan: the source or sources it was mined from; None takes the zoo's GANs of the recorded names, and public
+        checkpoints from where they were.
     Raises UserError for a folder without a run or checkpoint, for a run of another version of this library, and for
     sources other than the recorded ones.
     """
@@ -115,9 +118,7 @@ def load(run: str | Path, gan: GAN | Sequence[GAN] | None = None) -> MinedGAN | 
     if record["stage"] not in ("mine", "finetune"):
         raise UserError(f"{run} is a run of adapt(): the same call goes on with it, or gives it back")
     if gan is None:
-        from minegan_lite import zoo
-
-        gan = zoo.load(record["source"]) if isinstance(record["source"], str) else zoo.load_all(record["source"])
+        gan = of_run(run, record)
     sources = sources_of(gan)
     if record["stage"] == "mine" and runs.sources_fingerprint(sources) != record["source_sha256"]:
         raise UserError(f"{run} was mined from other weights than these of {' + '.join(one.name for one in sources)}")

@@ -174,7 +174,7 @@ def test_a_finished_run_is_not_run_again(tmp_path):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"steps": 13}, "steps was 12 and is now 13"),
+        ({"steps": 11}, "steps was 12 and is now 11"),
         ({"seed": 1}, "seed"),
         ({"preset": "paper"}, "preset"),
         ({}, "target"),

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from minegan_lite import runs
 from minegan_lite.data import FewShot
 from minegan_lite.errors import UserError
 from minegan_lite.gan import GAN
@@ -32,6 +33,8 @@ def adapt(
     if not 0 < first < steps:
         raise UserError(f"mining={mining} of {steps} steps leaves a stage without any: take a share between")
     one, two = (None, None) if out is None else (Path(out) / "one", Path(out) / "two")
+    if two is not None and (two / runs.SETTINGS).exists() and runs.read_settings(one)["steps"] != first:
+        raise UserError(f"{out} holds both stages of a run of other steps: repeat those, or choose another folder")
     mined = mine(gan, target, preset=preset, steps=first, seed=seed, out=one, **options)
     return finetune(mined, target, steps=steps - first, seed=seed, out=two, **options)
 

@@ -96,14 +96,6 @@ def test_committed_notebook_is_sound(chapter):
     assert lint(committed(chapter), chapter) == []
 
 
-# Progress and notices go to stderr, which is never stored: it is not compared either.
-NBVAL_CONFTEST = """
-def pytest_collectstart(collector):
-    if hasattr(collector, "skip_compare"):
-        collector.skip_compare += ("stderr",)
-"""
-
-
 def nbval(source: Path, wanted: dict, folder: Path) -> subprocess.CompletedProcess:
     """nbval, lax, on a copy with injected parameters: cells tagged nbval-check-output must repeat their output."""
     notebook = load_notebook_node(str(source))
@@ -111,7 +103,6 @@ def nbval(source: Path, wanted: dict, folder: Path) -> subprocess.CompletedProce
     (folder / "results").mkdir()
     nbformat.write(papermill.parameterize.parameterize_notebook(notebook, values), folder / "chapter.ipynb")
     (folder / "pytest.ini").write_text("[pytest]\n")  # this project's own options stay out
-    (folder / "conftest.py").write_text(NBVAL_CONFTEST)
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
     options = (
         "--nbval-lax --nbval-current-env --nbval-cell-timeout 300 -q -p no:cacheprovider -p no:xdist -c pytest.ini"

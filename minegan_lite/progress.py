@@ -1,0 +1,31 @@
+"""The bar of a training: a widget in a notebook, a line on stderr elsewhere."""
+
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+
+def bar(**options: Any) -> tqdm:
+    """tqdm's bar, with its options.
+
+    A notebook gets the widget alone: neither stderr, which tools that compare a notebook's outputs take for an error,
+    nor the widget as text, which says something else each time.
+    """
+    if options.get("disable") or not _in_notebook():
+        return tqdm(**options)
+    from IPython.display import display
+    from tqdm.notebook import tqdm as tqdm_notebook
+
+    shown = tqdm_notebook(**options, display=False)
+    view = {"version_major": 2, "version_minor": 0, "model_id": shown.container.model_id}
+    display({"application/vnd.jupyter.widget-view+json": view}, raw=True)
+    return shown
+
+
+def _in_notebook() -> bool:
+    """Whether a Jupyter kernel runs this, Colab's included."""
+    if "IPython" not in sys.modules:
+        return False
+    shell = sys.modules["IPython"].get_ipython()
+    return shell is not None and "IPKernelApp" in shell.config
