@@ -180,7 +180,7 @@ def test_a_zip_without_the_networks_is_refused(row, remote, capsys, tmp_path):
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(OSError(28, "No space left on device"), 2), (KeyboardInterrupt(), 130)],
+    [(OSError(28, "No space left on device"), 4), (KeyboardInterrupt(), 130)],
     ids=["full", "stopped"],
 )
 def test_a_full_disk_and_ctrl_c_are_one_line_each(row, capsys, monkeypatch, error, status):

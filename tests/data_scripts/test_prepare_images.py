@@ -50,9 +50,9 @@ def manifest(out) -> dict:
     return json.loads((out / "manifest.json").read_text("utf-8"))
 
 
-def failure(capsys, *arguments: object) -> str:
+def failure(capsys, *arguments: object, status: int = 2) -> str:
     """The last line of a command that fails, which is the only one besides the progress bar."""
-    assert run(*arguments) == 2
+    assert run(*arguments) == status
     lines = [
         line for line in capsys.readouterr().err.splitlines() if "pictures" not in line or "prepare_images" in line
     ]
@@ -277,7 +277,7 @@ def test_a_full_disk_is_one_line_and_a_source_that_changes_meanwhile_is_refused(
 
     with monkeypatch.context() as patch:
         patch.setattr(image_cache, "write_atomically", full)
-        line = failure(capsys, "--source", source, "--out", tmp_path / "out")
+        line = failure(capsys, "--source", source, "--out", tmp_path / "out", status=4)
     assert "No space left on device" in line
     assert "the same command goes on" in line
     (source / "00.png").unlink()
@@ -318,7 +318,7 @@ def test_an_unknown_data_set_is_one_line(capsys):
     assert prepare_images.main(["imagenette"]) == 2
     assert (
         capsys.readouterr().err
-        == "prepare_images.py: unknown data set 'imagenette': --list names those that there are\n"
+        == "prepare_images.py: error: unknown data set 'imagenette': --list names those that there are\n"
     )
 
 
