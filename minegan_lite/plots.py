@@ -1,5 +1,6 @@
 """Figures: image grids, latents before and after the miner, training histories. Matplotlib is imported when used."""
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from minegan_lite.errors import UserError
 from minegan_lite.latents import principal_plane
+from minegan_lite.runs import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,14 +33,20 @@ def tile(images: Tensor, columns: int = 8, gap: int = 1) -> Tensor:
 
 
 def save_grid(images: Tensor, path: str | Path, columns: int = 8, scale: int = 2) -> Path:
-    """Writes the grid of images as a PNG, each pixel `scale` wide. Raises UserError where it cannot be written."""
+    """Writes the grid of images as a PNG, each pixel `scale` wide; the file is the whole picture, or what it was.
+
+    Raises UserError for images that are not finite, and where the file cannot be written.
+    """
     from PIL import Image
 
+    if not images.isfinite().all():
+        raise UserError("the images hold numbers that are not finite: there is no picture of them")
     picture = tile(images, columns).permute(1, 2, 0).squeeze(2).numpy()  # (H, W) or (H, W, 3)
-    path = Path(path)
+    path, content = Path(path), io.BytesIO()
+    image = Image.fromarray(picture)
+    image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST).save(content, format="PNG")
     try:
-        image = Image.fromarray(picture)
-        image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST).save(path, format="PNG")
+        write_atomically(path, content.getvalue())
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from None
     return path

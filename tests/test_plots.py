@@ -42,6 +42,29 @@ def test_save_grid_says_where_it_cannot_write(tmp_path):
         plots.save_grid(torch.zeros(1, 1, 2, 2), tmp_path / "nowhere/grid.png")
 
 
+def test_a_kill_or_a_device_leaves_the_picture_that_was_there(tmp_path, monkeypatch):
+    path = plots.save_grid(torch.zeros(1, 1, 2, 2), tmp_path / "grid.png")
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(UserError, match="No space left"):
+        plots.save_grid(torch.ones(9, 1, 2, 2), path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["grid.png"]
+    with pytest.raises(UserError, match="not a file"):
+        plots.save_grid(torch.ones(9, 1, 2, 2), "/dev/null")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_no_picture_is_made_of_what_is_not_finite(tmp_path, value):
+    with pytest.raises(UserError, match="not finite"):
+        plots.save_grid(torch.full((1, 1, 2, 2), value), tmp_path / "grid.png")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_figures_show_what_they_are_given():
     left, right = plots.grids(before_mining=torch.zeros(4, 1, 2, 2), after=torch.ones(4, 3, 2, 2)).axes
     assert (left.get_title(), right.get_title()) == ("before mining", "after")
