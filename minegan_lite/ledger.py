@@ -16,7 +16,7 @@ import re
 import shlex
 import statistics
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -190,19 +190,46 @@ def _folders() -> list[Path]:
 
 
 def _commit() -> tuple[str | None, bool | None]:
-    """HEAD of this checkout, and whether anything but the results differs from it; (None, None) where there is none."""
+    """HEAD of this checkout, and whether what runs differs from it; (None, None) where there is none.
+
+    What running writes makes nothing dirty: the results, also those in a reader's own folder, and the outputs of the
+    book's notebooks, whose cells count.
+    """
     root = _PACKAGE.parent
     if not (root / ".git").exists():  # git would find a repository around an environment, which is not ours
         return None, None
 
     def git(*arguments: str) -> str:
         command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True).stdout
 
+    written = [folder.resolve() for folder in (_checkout_results(), _own_folder()) if folder is not None]
+    own = [f":(exclude,top,literal){f.relative_to(root).as_posix()}" for f in written if root in f.parents]
     try:
-        return git("rev-parse", "HEAD"), git("status", "--porcelain", "--", ".", ":(exclude)book/results") != ""
-    except (OSError, subprocess.CalledProcessError):
+        commit = git("rev-parse", "HEAD").strip()
+        entries = git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", ".", *own).split(
+            "\0"
+        )
+        return commit, any(entry and not _outputs_only(root, entry, git) for entry in entries)
+    except (OSError, ValueError, subprocess.CalledProcessError):
         return None, None
+
+
+def _outputs_only(root: Path, entry: str, git: Callable[..., str]) -> bool:
+    """Whether a line of `git status` is of a notebook of the book that has the cells it was committed with."""
+    status, path = entry[:2], entry[3:]
+    if "M" not in status or not path.startswith("book/") or not path.endswith(".ipynb"):
+        return False
+    try:
+        return _cells((root / path).read_text("utf-8")) == _cells(git("show", f"HEAD:{path}"))
+    except (KeyError, TypeError, ValueError):  # no notebook
+        return False
+
+
+def _cells(notebook: str) -> list[tuple]:
+    """Of each cell what runs it: its kind, its source and its tags."""
+    cells = json.loads(notebook)["cells"]
+    return [(c["cell_type"], "".join(c["source"]), c.get("metadata", {}).get("tags")) for c in cells]
 
 
 def _device_name(device: str) -> str:
@@ -252,11 +279,15 @@ def _check_name(name: str) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        result = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"result file {path.name} cannot be read: {error}") from None
     _validate(result, path.stem, commit_needed=path.parent != _own_folder())
     return result
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _validate(result: Any, name: str, *, commit_needed: bool) -> None:

@@ -40,11 +40,18 @@ def checkout(tmp_path, monkeypatch) -> Path:
     (root / "minegan_lite").mkdir(parents=True)
     (root / "pyproject.toml").write_text("[project]\n")
     (root / "minegan_lite" / "code.py").write_text("x = 1\n")
+    (root / "book").mkdir()
+    (root / "book" / "nine.ipynb").write_text(notebook("1 + 1"))
     git(root, "init", "-q")
     git(root, "add", ".")
     git(root, "-c", "user.name=t", "-c", "user.email=t@example.invalid", "commit", "-q", "-m", "one")
     monkeypatch.setattr(ledger, "_PACKAGE", root / "minegan_lite")
     return root
+
+
+def notebook(source: str, *outputs: str, tags=("hide",)) -> str:
+    cell = {"cell_type": "code", "source": [source], "metadata": {"tags": list(tags)}, "outputs": list(outputs)}
+    return json.dumps({"cells": [cell], "metadata": {}})
 
 
 def git(root: Path, *arguments: str) -> str:
@@ -141,6 +148,40 @@ def test_a_checkout_names_its_commit_and_results_alone_do_not_make_it_dirty(chec
     (checkout / "minegan_lite" / "code.py").write_text("x = 2\n")
     put("three")
     assert ledger.read("three")["provenance"]["dirty"] is True
+
+
+def is_dirty(name="check") -> bool:
+    put(name)
+    return ledger.read(name)["provenance"]["dirty"]
+
+
+def test_what_a_recording_command_writes_itself_makes_nothing_dirty(checkout, monkeypatch):
+    assert not is_dirty()
+    (checkout / "book/nine.ipynb").write_text(notebook("1 + 1", "2"))  # as `make chapters` rewrites it
+    assert not is_dirty()
+    git(checkout, "add", ".")
+    assert not is_dirty()
+    monkeypatch.setenv("MINEGAN_RESULTS", str(checkout / "out" / "results"))
+    assert not is_dirty("first")
+    assert not is_dirty("second")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda root: (root / "book/nine.ipynb").write_text(notebook("1 + 2", "3")),
+        lambda root: (root / "book/nine.ipynb").write_text(notebook("1 + 1", "2", tags=["parameters"])),
+        lambda root: (root / "book/nine.ipynb").write_text("{"),
+        lambda root: (root / "book/nine.ipynb").unlink(),
+        lambda root: (root / "book/ten.ipynb").write_text(notebook("1 + 1")),
+        lambda root: (root / "book/nine.ipynb").rename(root / "book/eight.ipynb"),
+        lambda root: (root / "minegan_lite/new\nname.py").write_text("x"),
+        lambda root: (root / "results.json").write_text("{}"),
+    ],
+)
+def test_every_other_change_does(checkout, change):
+    change(checkout)
+    assert is_dirty()
 
 
 def test_own_results_stand_before_those_of_the_checkout(checkout, own):
@@ -250,7 +291,16 @@ def test_reading_names_the_field_that_is_missing_or_wrong(own, path):
         assert ".".join(path) in one_line(error)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"name": "nine"}'])
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_numbers_that_json_does_not_have_are_not_read(own, number):
+    file = put(numbers={"x": 1.5})
+    file.write_text(file.read_text().replace("1.5", number))
+    with pytest.raises(UserError) as error:
+        ledger.read("nine")
+    assert number in one_line(error)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"name": "nine"}', "[" * 100_000])
 def test_a_damaged_file_is_one_clear_line(own, text):
     own.mkdir()
     (own / "nine.json").write_text(text)
