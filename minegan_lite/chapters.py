@@ -132,13 +132,19 @@ def run(
 
     The kernel works in `out` (default `_build/chapters/<tier>` in the checkout), and what the chapter records lands
     in `out/results`: the committed notebook and ledger stay as they are.
-    `timeout` is in seconds and per cell. UserError on an unknown chapter or tier, RuntimeError where a cell fails.
+    `timeout` is in seconds and per cell. UserError on an unknown chapter or tier and for a folder that is, or leads
+    into, the book; RuntimeError where a cell fails.
     """
     wanted = tier(chapter, name)
     if chapter not in chapters():
         raise UserError(f"no chapter {chapter!r}: use one of {', '.join(chapters())}")
     out = Path(out or book().parent / "_build" / "chapters" / name).resolve()
     results = out / "results"
+    for place in (out, results.resolve(), (out / f"{chapter}.ipynb").resolve()):
+        if place.is_relative_to(book().resolve()):
+            raise UserError(
+                f"{out} is of the book itself, whose notebooks and records it would replace: choose another"
+            )
     results.mkdir(parents=True, exist_ok=True)
     for stale in own_records(chapter, results):
         stale.unlink()

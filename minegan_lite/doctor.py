@@ -25,21 +25,28 @@ def _device() -> str:
     return f"{device.type} ({torch.get_num_threads()} threads)"
 
 
+def _weights() -> str:
+    weights = zoo.verify()
+    if bad := [f"{name}: {message}" for name, ok, message in weights if not ok]:
+        return "; ".join(bad)
+    here = [name for name, *_ in weights if zoo.here(name)]
+    absent = [name for name, *_ in weights if name not in here]
+    told = f"{len(here)} whole: {', '.join(here)}"
+    return f"{told}; {len(absent)} not here, fetched when first loaded: {', '.join(absent)}" if absent else told
+
+
 def report() -> dict[str, str]:
     """One line for each thing that can be wrong: versions, device, MNIST, and every entry of the zoo."""
     from minegan_lite import __version__
 
     originals = digits.original_files()
-    weights = zoo.verify()
-    bad = [f"{name}: {message}" for name, ok, message in weights if not ok]
     return {
         "minegan-lite": __version__,
         "python": platform.python_version(),
         **{package: _version(package) for package in PACKAGES},
         "device": _device(),
         "MNIST": f"the original files in {originals}" if originals else "whole, in the package",
-        "weights": "; ".join(bad)
-        or f"{len(weights)} of {len(weights)} whole: {', '.join(name for name, *_ in weights)}",
+        "weights": _weights(),
     }
 
 

@@ -180,3 +180,24 @@ def test_a_number_out_of_range_is_told_with_the_range_and_its_origin(value):
 def test_a_number_that_is_not_there_is_a_violation():
     for record in ({}, {"numbers": {"after": 3}}, {"numbers": {"before": {"error": {"value": 0.2}}}}):
         assert len(chapters.violations(record, [ROW])) == 1
+
+
+def test_the_book_itself_is_not_run_into(tmp_path, monkeypatch):
+    book = tmp_path / "book"
+    (book / "results").mkdir(parents=True)
+    (book / "tiers").mkdir()
+    (book / "_toc.yml").write_text("format: jb-book\nroot: one\n")
+    (book / "tiers/smoke.yml").write_text("one: {seed: 1}\n")
+    cell = nbformat.v4.new_code_cell("seed = 0", metadata={"tags": ["parameters"]})
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), book / "one.ipynb")
+    (book / "results/one.json").write_text("{}")
+    monkeypatch.setattr(chapters, "_PACKAGE", tmp_path / "minegan_lite")
+    (tmp_path / "linked").symlink_to(book)
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half/results").symlink_to(book / "results")
+    before = {file: file.read_bytes() for file in book.rglob("*") if file.is_file()}
+    monkeypatch.chdir(book)
+    for out in (book, book / "results", tmp_path / "linked", tmp_path / "half", "."):
+        with pytest.raises(UserError, match="of the book itself"):
+            chapters.run("one", "smoke", out)
+    assert {file: file.read_bytes() for file in book.rglob("*") if file.is_file()} == before

@@ -23,3 +23,16 @@ def test_report_names_versions_device_data_and_weights(monkeypatch, tmp_path):
 def test_report_names_what_is_damaged(monkeypatch):
     monkeypatch.setattr(zoo, "verify", lambda: [("mnist-all", True, "1 MB"), ("mnist-no-9", False, "too short")])
     assert doctor.report()["weights"] == "mnist-no-9: too short"
+
+
+def test_report_tells_what_is_here_from_what_would_be_fetched(monkeypatch, tmp_path):
+    """As in an installed wheel without cache: only what the package holds is here."""
+    monkeypatch.setattr(zoo, "BESIDE", tmp_path)
+    monkeypatch.setenv("MINEGAN_CACHE", str(tmp_path))
+    here, absent = doctor.report()["weights"].split("; ")
+    packaged = sorted(name for name, entry in zoo.entries().items() if entry["packaged"])
+    others = sorted(zoo.entries().keys() - packaged)
+    assert packaged
+    assert others
+    assert here == f"{len(packaged)} whole: {', '.join(packaged)}"
+    assert absent == f"{len(others)} not here, fetched when first loaded: {', '.join(others)}"
