@@ -6,17 +6,22 @@ mined = minegan_lite.mine(gan, target, steps=600, seed=0)
 minegan_lite.evaluate(mined, target)
 """
 
-from minegan_lite import checkpoints, doctor, transfer, zoo
-from minegan_lite.data import FewShot, few_shot
-from minegan_lite.errors import Diverged, UserError
-from minegan_lite.family import classes_of, truncated
-from minegan_lite.gan import GAN, StandardNormal
-from minegan_lite.metrics import evaluate
-from minegan_lite.mined import MinedFamily, MinedGAN, Unmined
-from minegan_lite.miner import ConditionalMiner, Miner
-from minegan_lite.networks.style_layers import in_style_space
-from minegan_lite.selector import Selector
-from minegan_lite.training import finetune, load, mine
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from minegan_lite import checkpoints, doctor, transfer, zoo
+    from minegan_lite.data import FewShot, few_shot
+    from minegan_lite.errors import Diverged, UserError
+    from minegan_lite.family import classes_of, truncated
+    from minegan_lite.gan import GAN, StandardNormal
+    from minegan_lite.metrics import evaluate
+    from minegan_lite.mined import MinedFamily, MinedGAN, Unmined
+    from minegan_lite.miner import ConditionalMiner, Miner
+    from minegan_lite.networks.style_layers import in_style_space
+    from minegan_lite.selector import Selector
+    from minegan_lite.training import finetune, load, mine
 
 __version__ = "0.1.0"
 # The branch or tag that the notebooks install from, and the zoo fetches from. A release names its own tag here, in the
@@ -48,3 +53,23 @@ __all__ = [
     "truncated",
     "zoo",
 ]
+
+# Where the names live that are no modules: imported when asked for, so that `minegan-lite --help` needs no torch.
+_HOMES = {
+    "GAN": "gan", "ConditionalMiner": "miner", "Diverged": "errors", "FewShot": "data", "MinedFamily": "mined",
+    "MinedGAN": "mined", "Miner": "miner", "Selector": "selector", "StandardNormal": "gan", "Unmined": "mined",
+    "UserError": "errors", "classes_of": "family", "evaluate": "metrics", "few_shot": "data", "finetune": "training",
+    "in_style_space": "networks.style_layers", "load": "training", "mine": "training", "truncated": "family",
+}  # fmt: skip
+
+
+def __getattr__(name: str):
+    module = f"{__name__}.{_HOMES.get(name, name)}"
+    if name.startswith("_") or find_spec(module) is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = import_module(module)
+    return getattr(home, name) if name in _HOMES else home
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

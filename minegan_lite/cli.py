@@ -2,18 +2,21 @@
 
 import argparse
 import json
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from minegan_lite import __version__, cli_checkpoints
-from minegan_lite.errors import Diverged, UserError
-from minegan_lite.settings import PRESETS
+from minegan_lite import __version__, cli_checkpoints, cli_runs, terminal
+from minegan_lite.errors import UserError
 
+SEEDS = 1 << 64  # as many as torch knows
 EXAMPLES = """
 examples:
   minegan-lite zoo                                   what can be mined
   minegan-lite mine --source mnist-no-9 --target mnist:9 --images 1000 --steps 600 --seed 0 --out runs/nine
   minegan-lite mine --source mnist-only-06 mnist-only-17 --target mnist:0=0.3,7=0.7 --out runs/two
+  minegan-lite mine --source G_ema.pth --critic D.pth --target photos --resize --out runs/photos
   minegan-lite sample runs/nine --n 64               a picture of 64 samples
   minegan-lite evaluate runs/nine                    error, Fréchet distance, coverage, copying, with floors
   minegan-lite finetune runs/nine --steps 300        stage two: releases the generator
@@ -21,11 +24,20 @@ examples:
   minegan-lite sample --checkpoint G_ema.pth --classes 3 7 --out grid.png
   minegan-lite run off_manifold_digits --tier smoke  a chapter of the book, executed
 
-An interrupted mine or finetune goes on where it stopped when the same command is given again.
+An interrupted mine or finetune goes on where it stopped when the same command is given again; with more --steps it
+goes on from its end.
+
+exit status: 0 done; 1 a chapter failed; 2 wrong use or input; 3 the training diverged; 4 the machine (disk, memory,
+permission); 130 Ctrl-C; 143 SIGTERM. Whatever the status, a folder holds its last good state.
 """
 MINE = """
 Stage one of MineGAN: trains a small miner in front of a frozen generator until G(M(u)) resembles the target. Of
 several sources, or a conditional one, each gets its miner, and a selector learns how often each is sampled.
+
+sources:
+  mnist-no-9         a GAN of the zoo (minegan-lite zoo lists them)
+  mnist-cond-no-9:4  one class of a conditional one
+  path/to/G_ema.pth  a public checkpoint (see minegan-lite inspect --help), with --critic where that is another file
 
 targets:
   mnist:9            digit 9 of MNIST, which is part of the package
@@ -44,10 +56,15 @@ A picture of samples: of a run of mine or finetune, or of a public checkpoint (s
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with errors in one line instead of a usage block."""
+    """argparse, with errors in one line instead of a usage block, and descriptions that may be functions."""
+
+    def format_help(self) -> str:
+        if callable(self.description):
+            self.description = self.description()
+        return super().format_help()
 
     def error(self, message: str) -> None:
-        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+        self.exit(terminal.WRONG, terminal.one_line(f"{self.prog}: error: {message} (see {self.prog} --help)") + "\n")
 
 
 def build_parser() -> Parser:
@@ -58,36 +75,45 @@ def build_parser() -> Parser:
 
     mine = commands.add_parser("mine", help="stage one: train a miner", description=MINE, formatter_class=keep)
     mine.add_argument(
-        "--source", required=True, nargs="+", metavar="NAME", help="GANs of the zoo (minegan-lite zoo lists them)"
+        "--source", required=True, nargs="+", metavar="SOURCE", help="GANs of the zoo, or public checkpoints"
     )
+    mine.add_argument("--critic", type=path, metavar="FILE", help="of the (first) checkpoint, where it lies in another")
+    mine.add_argument("--layout", metavar="NAME", help="of the (first) checkpoint, by default told from its keys")
     mine.add_argument("--target", required=True, help="mnist:DIGIT, uci-digits:DIGIT, or a folder of images")
-    mine.add_argument("--images", type=int, metavar="N", help="target images (default 1000 digits, 4/5 of a folder)")
+    mine.add_argument(
+        "--images", type=whole(2), metavar="N", help="target images (default 1000 digits, 4/5 of a folder)"
+    )
     mine.add_argument(
         "--resize", action="store_true", help="convert a folder's images to the generator's size and mode"
     )
-    mine.add_argument("--preset", default="default", help=f"one of {', '.join(PRESETS)}")
+    mine.add_argument(
+        "--preset",
+        default="default",
+        help="default, paper, official or another one of the page on the paper's settings",
+    )
     training_options(mine, steps=600)
-    mine.add_argument("--out", required=True, type=Path, metavar="RUN", help="run folder, new or to be resumed")
+    mine.add_argument("--out", required=True, type=path, metavar="RUN", help="run folder, new or to be resumed")
     mine.set_defaults(call=do_mine)
 
     finetune = commands.add_parser("finetune", help="stage two: release the generator of a mined run")
-    finetune.add_argument("run", type=Path, metavar="RUN", help="a finished run folder of mine")
+    finetune.add_argument("run", type=path, metavar="RUN", help="a finished run folder of mine")
     training_options(finetune, steps=300)
-    finetune.add_argument("--out", type=Path, metavar="RUN", help="run folder (default RUN-finetuned)")
+    finetune.add_argument("--generator-lr", type=float, metavar="RATE", help="learning rate (default the preset's)")
+    finetune.add_argument("--out", type=path, metavar="RUN", help="run folder (default RUN-finetuned)")
     finetune.set_defaults(call=do_finetune)
 
     sample = commands.add_parser("sample", help="a picture of samples", description=SAMPLE, formatter_class=keep)
     which = sample.add_mutually_exclusive_group(required=True)
-    which.add_argument("run", nargs="?", type=Path, metavar="RUN", help="a run folder of mine or finetune")
-    which.add_argument("--checkpoint", type=Path, metavar="FILE", help="a public checkpoint instead")
+    which.add_argument("run", nargs="?", type=path, metavar="RUN", help="a run folder of mine or finetune")
+    which.add_argument("--checkpoint", type=path, metavar="FILE", help="a public checkpoint instead")
     sampling_options(sample, None, "64, of a checkpoint 16")
-    sample.add_argument("--columns", type=positive, default=8, help="images in a row (default %(default)s)")
-    sample.add_argument("--out", type=Path, metavar="PNG", help="the picture (default RUN/samples.png, FILE.png)")
+    sample.add_argument("--columns", type=whole(1), default=8, help="images in a row (default %(default)s)")
+    sample.add_argument("--out", type=path, metavar="PNG", help="the picture (default RUN/samples.png, FILE.png)")
     cli_checkpoints.add_checkpoint_options(sample)
     sample.set_defaults(call=do_sample)
 
     evaluate = commands.add_parser("evaluate", help="how good the samples of a run are, beside the real-vs-real floor")
-    evaluate.add_argument("run", type=Path, metavar="RUN", help="a run folder of mine or finetune")
+    evaluate.add_argument("run", type=path, metavar="RUN", help="a run folder of mine or finetune")
     sampling_options(evaluate, 10_000, "%(default)s")
     evaluate.add_argument("--json", action="store_true", help="the numbers as JSON on stdout")
     evaluate.set_defaults(call=do_evaluate)
@@ -103,7 +129,7 @@ def build_parser() -> Parser:
     which.add_argument("chapter", nargs="?", metavar="CHAPTER", help="for example off_manifold_digits")
     which.add_argument("--all", action="store_true", help="every chapter, also after one that fails")
     run.add_argument("--tier", default="reader", help="smoke (seconds), reader (minutes) or full (GPU); default reader")
-    run.add_argument("--out", type=Path, metavar="FOLDER", help="where the executed notebook and its records go")
+    run.add_argument("--out", type=path, metavar="FOLDER", help="where the executed notebook and its records go")
     run.set_defaults(call=do_run)
 
     doctor = commands.add_parser("doctor", help="versions, device, data and weights found")
@@ -112,63 +138,100 @@ def build_parser() -> Parser:
 
 
 def training_options(parser: Parser, steps: int) -> None:
-    parser.add_argument("--steps", type=int, default=steps, help="training steps (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the images and of the training (default %(default)s)")
-    parser.add_argument("--save-every", type=int, default=100, help="steps between checkpoints (default %(default)s)")
+    parser.add_argument("--steps", type=whole(1), default=steps, help="training steps (default %(default)s)")
+    parser.add_argument(
+        "--seed", type=whole(0, SEEDS), default=0, help="of the images and of the training (default %(default)s)"
+    )
+    parser.add_argument("--batch", type=whole(1), metavar="N", help="images in a minibatch (default the preset's)")
+    for who in ("miner", "critic"):
+        parser.add_argument(f"--{who}-lr", type=float, metavar="RATE", help="learning rate (default the preset's)")
+    parser.add_argument(
+        "--save-every", type=whole(1), default=100, help="steps between checkpoints (default %(default)s)"
+    )
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"], help="default auto")
 
 
 def sampling_options(parser: Parser, n: int | None, told: str) -> None:
-    parser.add_argument("--n", type=int, default=n, help=f"how many samples (default {told})")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw (default %(default)s)")
+    parser.add_argument("--n", type=whole(1), default=n, help=f"how many samples (default {told})")
+    parser.add_argument("--seed", type=whole(0, SEEDS), default=0, help="of the draw (default %(default)s)")
     parser.add_argument("--raw", action="store_true", help="raw weights instead of their moving average")
 
 
-def positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise ValueError
+def whole(least: int, below: int = 10**15) -> Callable[[str], int]:
+    """What argparse makes a whole number of, not below `least`."""
+
+    def number(text: str) -> int:
+        if not (text.isdecimal() and len(text) < 30 and least <= int(text) < below):
+            raise argparse.ArgumentTypeError(f"a whole number of at least {least} and below {below:.3g}, not {text!r}")
+        return int(text)
+
     return number
 
 
-def do_mine(args: argparse.Namespace) -> None:
-    from minegan_lite import training, zoo
+def path(text: str) -> Path:
+    """What argparse makes a path of: none is empty, which would mean the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("a path must not be empty: write . for the current folder")
+    return Path(text)
 
-    options = {"steps": args.steps, "seed": args.seed, "save_every": args.save_every}
+
+def do_mine(args: argparse.Namespace) -> None:
+    from minegan_lite import sources, training
+    from minegan_lite.family import sources_of
+
+    options = training_settings(args)
     training.resolve(args.preset, options)  # refuse before any data is loaded
-    gan = zoo.load(args.source[0]) if len(args.source) == 1 else zoo.load_all(args.source)
-    shape = tuple((gan if len(args.source) == 1 else gan[0]).generator.image_shape)
-    target = read_target(args.target, args.images, args.seed, shape, args.resize)
+    training.pick_device(args.device)
+    gan = sources.named(args.source, args.critic, args.layout)
+    shape = tuple(sources_of(gan)[0].generator.image_shape)
+    terminal.need_memory(args.batch or 1, "images of a minibatch", shape)
+    target = cli_runs.read_target(args.target, args.images, args.seed, shape, args.resize)
     mined = training.mine(gan, target, preset=args.preset, device=args.device, out=args.out, **options)
-    summarise(mined, args.out)
+    cli_runs.summarise(mined, args.out)
 
 
 def do_finetune(args: argparse.Namespace) -> None:
     from minegan_lite import training
 
-    mined, target = read_run(args.run)
-    out = args.out or args.run.with_name(args.run.name + "-finetuned")
-    options = {"steps": args.steps, "seed": args.seed, "save_every": args.save_every}
-    tuned = training.finetune(mined, target, device=args.device, out=out, **options)
-    summarise(tuned, out)
+    cli_runs.refuse_unfinished(args.run)
+    run = args.run if args.run.name not in ("", "..") else Path(os.path.abspath(args.run))  # "." has a name as well
+    args.out = args.out or run.with_name(f"{run.name}-finetuned")
+    mined, target = cli_runs.read_run(args.run)
+    terminal.need_memory(args.batch or 1, "images of a minibatch", mined.image_shape)
+    tuned = training.finetune(mined, target, device=args.device, out=args.out, **training_settings(args))
+    cli_runs.summarise(tuned, args.out)
+
+
+def training_settings(args: argparse.Namespace) -> dict:
+    """The fields of Settings that were given, and those of which the command line has a default."""
+    rest = {key: getattr(args, key, None) for key in ("batch", "miner_lr", "critic_lr", "generator_lr")}
+    given = {key: value for key, value in rest.items() if value is not None}
+    return {"steps": args.steps, "seed": args.seed, "save_every": args.save_every, **given}
 
 
 def do_sample(args: argparse.Namespace) -> None:
     from minegan_lite import plots, training
 
     if args.checkpoint is not None:
-        images, path = cli_checkpoints.images(args), Path(f"{args.checkpoint}.png")
+        out = args.out or Path(f"{args.checkpoint}.png")
+        cli_runs.refuse_inputs(out, [args.checkpoint])
+        images = cli_checkpoints.images(args)
     else:
         cli_checkpoints.refuse_checkpoint_options(args)
-        n, path = 64 if args.n is None else args.n, args.run / "samples.png"
-        images = training.load(args.run).sample(n, seed=args.seed, ema=False if args.raw else None)
+        out = args.out or args.run / "samples.png"
+        mined, n = training.load(args.run), 64 if args.n is None else args.n
+        cli_runs.refuse_inputs(out, cli_runs.files_of(args.run, mined.settings))
+        terminal.need_memory(n, "images", mined.image_shape)
+        images = mined.sample(n, seed=args.seed, ema=False if args.raw else None)
     scale = 2 if images.shape[-1] < 64 else 1
-    print(plots.save_grid(images, args.out or path, args.columns, scale))
+    print(plots.save_grid(images, out, args.columns, scale))
 
 
 def do_evaluate(args: argparse.Namespace) -> None:
     from minegan_lite import metrics
 
-    mined, target = read_run(args.run)
+    mined, target = cli_runs.read_run(args.run)
+    terminal.need_memory(args.n, "images", mined.image_shape)
     numbers = metrics.evaluate(mined, target, n=args.n, seed=args.seed, ema=False if args.raw else None)
     print(json.dumps(numbers, indent=1, ensure_ascii=False) if args.json else metrics.format_report(numbers))
 
@@ -210,70 +273,21 @@ def do_doctor(args: argparse.Namespace) -> None:
         print(f"{key:<14} {value}")
 
 
-def read_target(text: str, images: int | None, seed: int, shape: tuple, resize: bool):
-    """The few-shot target that --target, --images and --seed ask for. Raises UserError."""
-    from minegan_lite.data import few_shot
-
-    source, colon, digit = text.partition(":")
-    if colon and source in ("mnist", "uci-digits"):
-        common = {"n": images, "seed": seed, "image_shape": shape}
-        if "=" in digit:
-            try:
-                mix = [(int(one), float(share)) for one, share in (part.split("=") for part in digit.split(","))]
-            except ValueError:
-                raise UserError(f"--target {text}: write shares as in {source}:0=0.3,7=0.7") from None
-            return few_shot(source, mix=mix, **common)
-        if not digit.isdecimal():
-            raise UserError(f"--target {text}: write a digit after the colon, as in {source}:9")
-        return few_shot(source, digit=int(digit), **common)
-    if not Path(text).is_dir():
-        raise UserError(f"unknown target {text!r}: mnist:DIGIT, uci-digits:DIGIT, or a folder of images")
-    return few_shot(Path(text), n=images, seed=seed, image_shape=shape, resize=resize)
-
-
-def read_run(run: Path):
-    """A run's MinedGAN and the target it was trained on, found again. Raises UserError when that has changed."""
-    from minegan_lite import runs, training
-    from minegan_lite.data import few_shot
-
-    mined = training.load(run)
-    request = mined.settings["target_request"]
-    if request is None:
-        raise UserError(f"{run} was trained on images given in Python: evaluate it there")
-    shape = {} if "image_shape" not in request else {"image_shape": tuple(request["image_shape"])}
-    target = few_shot(**{**request, **shape})
-    if runs.fingerprint(target.train) != mined.settings["target_sha256"]:
-        raise UserError(
-            f"{run} was trained on other images than {target.name} now gives ({target.origin}): restore its data"
-        )
-    return mined, target
-
-
-def summarise(mined, out: Path) -> None:
-    last = mined.history[-1]
-    error = "" if last["metric"] is None else f", classifier error {last['metric']:.1%} of 500 samples"
-    print(f"{out}: {mined.settings['stage']} {mined.settings['target']}, {last['step']} steps{error}")
-    if probabilities := last.get("probabilities"):
-        named = zip(mined.probabilities, probabilities, strict=True)
-        print("selector: " + ", ".join(f"{name} {p:.3f}" for name, p in named))
-    print(f"next: minegan-lite evaluate {out} · minegan-lite sample {out}")
-
-
 def main(argv: list[str] | None = None) -> int:
-    """Exit status 0; 2 for wrong use or input; 1 when training diverged; 130 after Ctrl-C."""
-    args = build_parser().parse_args(argv)
-    try:
+    """Does what the arguments say; the exit status, as `terminal` and --help list them."""
+    args = argparse.Namespace()
+
+    def work() -> None:
+        build_parser().parse_args(argv, args)
         args.call(args)
-    except UserError as error:
-        print(f"minegan-lite: error: {error}", file=sys.stderr)
-        return 2
-    except Diverged as error:
-        print(f"minegan-lite: diverged: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nminegan-lite: interrupted: the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
-    return 0
+
+    def goes_on() -> bool:  # only what has a checkpoint does
+        out = getattr(args, "out", None)
+        return (
+            getattr(args, "command", None) in ("mine", "finetune") and out is not None and (out / "state.pt").exists()
+        )
+
+    return terminal.status("minegan-lite", work, goes_on)
 
 
 if __name__ == "__main__":

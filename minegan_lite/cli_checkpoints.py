@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minegan_lite.checkpoints.about import ABOUT
+from minegan_lite import terminal
 from minegan_lite.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,13 +22,20 @@ Where their files are, and what was verified of each layout: the page *Public ch
 """
 
 
+def description() -> str:
+    """What `inspect --help` says; made when it is asked for, since the layouts' modules import torch."""
+    from minegan_lite.checkpoints.about import ABOUT
+
+    rows = (f"{name:<22}{about.family:<17}{about.origin}" for name, about in ABOUT.items())
+    return INSPECT.format(layouts="\n  ".join(rows))
+
+
 def add_inspect(commands) -> None:
     """Adds the command `inspect` to a parser's commands."""
-    rows = (f"{name:<22}{about.family:<17}{about.origin}" for name, about in ABOUT.items())
     inspect = commands.add_parser(
         "inspect",
         help="what a public checkpoint holds",
-        description=INSPECT.format(layouts="\n  ".join(rows)),
+        description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     inspect.add_argument("file", type=Path, metavar="FILE", help=".pth, .pt, .bin, .npz or .safetensors")
@@ -60,6 +67,7 @@ def images(args: argparse.Namespace) -> "Tensor":
 
     gan = checkpoints.load(args.checkpoint, args.layout, averaged=not args.raw)
     n, truncation = 16 if args.n is None else args.n, 1.0 if args.truncation is None else args.truncation
+    terminal.need_memory(n, "images", gan.generator.image_shape)
     return checkpoints.sample(gan, n, seed=args.seed, classes=args.classes, truncation=truncation)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
-from minegan_lite import cli, runs
+import minegan_lite
+from minegan_lite import checkpoints, cli, runs, terminal, training
+from minegan_lite.errors import UserError
+from minegan_lite.locks import locked
+from tests.checkpoints.files import FILES
+from tests.checkpoints.test_studiogan import critic_state
 
 MINE = ["mine", "--source", "mnist-no-9", "--target", "uci-digits:9", "--images", "100", "--device", "cpu"]
 
@@ -103,7 +109,7 @@ def start(arguments, **environment) -> subprocess.Popen:
     return subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, kill):
     arguments = [*MINE, "--steps", "8", "--save-every", "2"]
     assert cli.main([*arguments, "--out", str(tmp_path / "whole")]) == 0
@@ -116,9 +122,9 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, kill):
         time.sleep(0.02)
     process.send_signal(kill)
     _, told = process.communicate(timeout=60)
-    if kill == signal.SIGINT and process.returncode != 0:  # on a fast machine it may have finished
-        assert process.returncode == 130
-        assert told.strip().endswith("the same command goes on from the last checkpoint")
+    if kill != signal.SIGKILL and process.returncode != 0:  # on a fast machine it may have finished
+        assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[kill]
+        assert told.strip().endswith(terminal.GOES_ON)
         assert "Traceback" not in told
     assert cli.main(list(map(str, cut))) == 0
     for name in ("run.json", "state.pt"):
@@ -193,6 +199,20 @@ def mine_with(out, *changes) -> list:
         (["--target", "mnist:11"], "0 to 9"),
         (["--target", "mnist:nine"], "digit after the colon"),
         (["--target", "letters"], "unknown target"),
+        (["--target", ""], "unknown target"),
+        (["--target", "mnist:" + "9" * 5000], "digit after the colon"),
+        (["--target", "mnist:" + "9" * 5000 + "=0.5,1=0.5"], "write shares"),
+        (["--seed", str(1 << 64)], "--seed"),
+        (["--seed", "9" * 5000], "--seed"),
+        (["--batch", str(10**9)], "take fewer"),
+        (["--batch", "0"], "--batch"),
+        (["--miner-lr", "-1"], "miner_lr"),
+        (["--critic-lr", "nan"], "critic_lr"),
+        (["--source", "mnist-cond-no-9:11"], "mnist-cond-no-9:8"),
+        (["--source", "mnist-no-9:1"], "unconditional"),
+        (["--source", "missing.pth"], "cannot be read"),
+        (["--critic", "D.pth"], "of a file"),
+        (["--layout", "sngan-mimicry"], "of a file"),
         (["--images", "0"], "at least 2"),
         (["--images", "1"], "at least 2"),
         (["--images", "-4"], "at least 2"),
@@ -252,15 +272,257 @@ def test_bad_output_paths_are_refused_and_untouched(tmp_path, capsys):
 
 def test_changed_arguments_are_refused_with_the_reason(nine, capsys):
     before = (nine / "state.pt").read_bytes()
-    refused(capsys, [*MINE, "--steps", "5", "--out", nine], "steps was 4 and is now 5")
+    refused(capsys, [*MINE, "--steps", "3", "--out", nine], "steps was 4 and is now 3")
+    refused(capsys, [*MINE, "--steps", "8", "--batch", "32", "--out", nine], "batch was 64 and is now 32")
     assert (nine / "state.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("arguments", [["mine"], ["sample"], ["evaluate"], ["finetune"], ["run"]])
+def test_an_empty_path_is_not_the_current_folder(capsys, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    tail = {"mine": ["--source", "mnist-no-9", "--target", "mnist:9", "--out", ""], "run": ["x", "--out", ""]}
+    refused(capsys, [*arguments, *tail.get(arguments[0], [""])], "must not be empty")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_steps_go_on_and_equal_those_made_at_once(tmp_path):
+    for steps in ("2", "4"):
+        assert cli.main([*MINE, "--steps", steps, "--save-every", "1", "--out", str(tmp_path / "grown")]) == 0
+    assert cli.main([*MINE, "--steps", "4", "--save-every", "1", "--out", str(tmp_path / "whole")]) == 0
+    assert runs.read_settings(tmp_path / "grown") == runs.read_settings(tmp_path / "whole")
+    grown, whole = (runs.read_state(tmp_path / name) for name in ("grown", "whole"))
+    assert [entry["step"] for entry in grown["history"]] == [2, 4]  # the end of a run is always logged
+    assert grown["history"][-1:] == whole["history"]
+    same = {"history": None}
+    torch.testing.assert_close(grown | same, whole | same, rtol=0, atol=0)
+
+
+def test_a_run_from_within_it(nine, tmp_path, monkeypatch, capsys):
+    shutil.copytree(nine, tmp_path / "nine")
+    monkeypatch.chdir(tmp_path / "nine")
+    assert cli.main(["finetune", ".", "--steps", "1", "--device", "cpu"]) == 0
+    assert runs.read_settings(tmp_path / "nine-finetuned")["stage"] == "finetune"
+    assert sorted(os.listdir(tmp_path / "nine")) == sorted(os.listdir(nine))
+
+
+def test_an_unfinished_run_tells_its_step(nine, tmp_path, capsys):
+    shutil.copytree(nine, tmp_path / "run")
+    record = json.loads((tmp_path / "run/run.json").read_text())
+    (tmp_path / "run/run.json").write_text(json.dumps(record | {"steps": 600}))
+    refused(capsys, ["finetune", tmp_path / "run"], "step 4 of 600")
+
+
+def content(folder: Path) -> dict:
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_a_picture_never_overwrites_what_it_is_made_from(nine, tmp_path, capsys, monkeypatch):
+    run, target = tmp_path / "run", folder(tmp_path, 8)
+    command = ["mine", "--source", "mnist-no-9", "--target", str(target), "--steps", "1", "--device", "cpu"]
+    assert cli.main([*command, "--out", str(run)]) == 0
+    torch.save(FILES["sngan-mimicry"](), tmp_path / "G.pth")
+    (tmp_path / "link.png").symlink_to(run / "state.pt")
+    os.link(run / "run.json", tmp_path / "hard.png")
+    capsys.readouterr()
+    before = content(tmp_path)
+    monkeypatch.chdir(run)
+    for out in ("state.pt", "run.json", "../run/state.pt", run / "state.pt", "../link.png", "../hard.png",
+                target / "0.png", target / "new.png"):  # fmt: skip
+        refused(capsys, ["sample", ".", "--out", out], "overwrite")
+    refused(capsys, ["sample", "--checkpoint", tmp_path / "G.pth", "--out", "../G.pth"], "overwrite")
+    refused(capsys, ["sample", ".", "--out", "/dev/null"], "not a file")
+    refused(capsys, [*command, "--out", target / "run"], "among the images")
+    assert content(tmp_path) == before
+
+
+def test_a_folder_that_is_being_written_is_left_alone(nine, tmp_path, capsys):
+    shutil.copytree(nine, tmp_path / "run")
+    before = content(tmp_path)
+    with locked(tmp_path / "run"):
+        refused(capsys, [*MINE, "--steps", "8", "--out", tmp_path / "run"], "another process")
+        refused(capsys, ["finetune", nine, "--out", tmp_path / "run"], "another process")
+        assert cli.main(["sample", str(tmp_path / "run"), "--n", "1", "--out", str(tmp_path / "new.png")]) == 0
+    (tmp_path / "new.png").unlink()
+    assert content(tmp_path) == before
+
+
+def test_more_images_than_memory_holds_are_refused(nine, capsys):
+    for command in ("sample", "evaluate"):
+        refused(capsys, [command, nine, "--n", str(10**12)], "take fewer")
+    refused(capsys, ["finetune", nine, "--batch", str(10**9), "--out", nine.with_name("x")], "take fewer")
+    assert not nine.with_name("x").exists()
+
+
+EDITS = {
+    "steps": ["many", None, -1, [], 10**30], "hidden": ["x", 3, [1e9]], "source": [5, [], ["mnist-no-9"], "none"],
+    "source_sha256": [None, "0"], "target_request": [3, {}, {"source": "mnist"}, {"source": 3, "image_shape": "x"}],
+    "target_sha256": [3], "betas": [3, ["a"]], "init": [7], "activation": [[]], "stage": [None, "finetune"],
+    "sample_average": [[]], "critic_from": [7, "x"], "seed": [1 << 70], "input_dim": [3], "source_request": [3, [{}]],
+    "precision": [3], "objective": [None],
+}  # fmt: skip
+
+
+def test_whatever_was_edited_in_a_run_never_ends_in_a_traceback(nine, tmp_path, capsys):
+    shutil.copytree(nine, tmp_path / "run")
+    record = json.loads((nine / "run.json").read_text())
+    state = runs.read_state(nine)
+    ends = []
+
+    def attempt(what):
+        for command in (["sample", "--n", "1"], ["evaluate", "--n", "50"]):
+            arguments = [command[0], str(tmp_path / "run"), *command[1:]]
+            code = cli.main(arguments)
+            told = capsys.readouterr()
+            assert code in (0, 2), (what, told)
+            assert told.err.count("\n") == (code == 2), (what, told)
+            ends.append(code)
+
+    for key, values in EDITS.items():
+        for value in values:
+            (tmp_path / "run/run.json").write_text(json.dumps(record | {key: value}))
+            attempt((key, value))
+    assert ends.count(2) > len(ends) / 2
+    (tmp_path / "run/run.json").write_text(json.dumps(record))
+    parts = [("miners", {}), ("miners", 3), ("miners", None), ("critic", []), ("selector", {}), ("optimizer", {}),
+             ("miners_average", state["critic"]), ("rngs", []), ("history", [])]  # fmt: skip
+    for key, value in parts:
+        rest = {name: part for name, part in state.items() if name != key}
+        torch.save(rest if value is None else rest | {key: value}, tmp_path / "run/state.pt")
+        attempt((key, value))
+    for part in ("miners", "miners_average"):
+        changed = {name: x * float("nan") for name, x in state[part].items() if x.is_floating_point()}
+        torch.save(state | {part: state[part] | changed}, tmp_path / "run/state.pt")
+        refused(capsys, ["sample", tmp_path / "run", "--n", "1"], "not finite")
+
+
+def test_one_class_of_a_conditional_source(tmp_path, capsys):
+    run = tmp_path / "run"
+    command = ["mine", "--source", "mnist-cond-no-9:4", *MINE[3:], "--steps", "2", "--out", str(run)]
+    assert cli.main(command) == 0
+    record = runs.read_settings(run)
+    assert (record["source"], record["source_request"]) == ("mnist-cond-no-9:4", None)
+    assert cli.main(["sample", str(run), "--n", "4"]) == 0
+    assert cli.main(["finetune", str(run), "--steps", "1", "--device", "cpu"]) == 0
+    assert training.load(f"{run}-finetuned").gan.generator.label == 4
+
+
+def test_a_public_checkpoint_and_its_critic_are_mined_with_ones_own_images(tmp_path, capsys):
+    torch.save(FILES["biggan-studiogan"](), tmp_path / "G.pth")
+    torch.save(critic_state(), tmp_path / "D.pth")
+    gan = checkpoints.load(tmp_path / "G.pth")
+    size = gan.generator.image_shape[-1]
+    photos, run = folder(tmp_path, 8, (size + 3, size), "RGB"), tmp_path / "run"
+    command = [
+        "mine", "--source", tmp_path / "G.pth", "--target", photos, "--resize", "--steps", "2", "--device", "cpu",
+        "--batch", "2", "--miner-lr", "0.002", "--critic-lr", "0.0005", "--out", run,
+    ]  # fmt: skip
+    refused(capsys, command, "no critic to start from")
+    assert not run.exists()
+    command = [str(word) for word in [*command, "--critic", tmp_path / "D.pth", "--layout", "biggan-studiogan"]]
+    assert cli.main(command) == 0
+    record = runs.read_settings(run)
+    assert (record["source"], record["batch"], record["miner_lr"], record["critic_lr"]) == ("G", 2, 0.002, 0.0005)
+    assert cli.main(["sample", str(run), "--n", "4", "--out", str(tmp_path / "before.png")]) == 0
+    assert (
+        cli.main(["finetune", str(run), "--steps", "1", "--batch", "2", "--generator-lr", "0.1", "--device", "cpu"])
+        == 0
+    )
+    capsys.readouterr()
+    refused(capsys, ["sample", run, "--out", tmp_path / "D.pth"], "overwrite")
+    found = training.load(run)
+    assert (
+        minegan_lite.load(run, gan=checkpoints.load(tmp_path / "G.pth", critic=tmp_path / "D.pth"))
+        .sample(2)
+        .equal(found.sample(2))
+    )
+    (tmp_path / "G.pth").rename(tmp_path / "moved.pth")
+    refused(capsys, ["sample", run], "cannot be read", "G.pth")
+
+
+def test_a_source_that_only_python_had_must_be_given(tmp_path):
+    from tests.tiny import tiny_gan, tiny_target
+
+    gan = tiny_gan()
+    training.mine(gan, tiny_target(), steps=1, batch=2, out=tmp_path / "run", progress=False, device="cpu")
+    with pytest.raises(UserError, match="load\\(run, gan\\)"):
+        training.load(tmp_path / "run")
+    assert training.load(tmp_path / "run", gan).sample(2).shape == (2, 1, 6, 6)
+
+
+@pytest.mark.parametrize("command", [["--help"], ["mine", "--help"], ["--version"], ["mine"]])
+def test_what_needs_no_torch_does_not_wait_for_it(command):
+    code = (
+        "import sys\nfrom minegan_lite import cli\ntry:\n    cli.main(sys.argv[1:])\nexcept SystemExit: pass\n"
+        "print(*[name for name in ('torch', 'numpy', 'PIL') if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, timeout=60)
+    assert done.stderr.splitlines()[-1] == ""
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("after", [0.0, 0.2, 1.0])
+def test_an_interruption_while_torch_is_imported_is_one_line(tmp_path, after):
+    code = """
+import sys
+from minegan_lite import cli
+class Seen:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            print("torch", flush=True)
+sys.meta_path.insert(0, Seen())
+sys.exit(cli.main(["sample", sys.argv[1]]))
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "torch\n"
+    time.sleep(after)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=120)
+    if process.returncode != 2:  # on a fast machine it may have come to its end
+        assert process.returncode == 130
+        assert told == "minegan-lite: interrupted\n"
+
+
+def test_every_public_name_is_there():
+    for name in minegan_lite.__all__:
+        assert getattr(minegan_lite, name).__name__.rpartition(".")[2] == name
+    assert set(minegan_lite.__all__) <= set(dir(minegan_lite))
+    for name in ("nothing", "_nothing", "__wrapped__"):
+        with pytest.raises(AttributeError, match=name):
+            getattr(minegan_lite, name)
+
+
+def test_diverged_and_a_full_disk_have_statuses_of_their_own(nine, tmp_path, capsys, monkeypatch):
+    run = tmp_path / "run"
+    assert cli.main([*MINE, "--steps", "4", "--miner-lr", "1e30", "--out", str(run)]) == 3
+    assert "diverged" in capsys.readouterr().err
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    shutil.copytree(nine, tmp_path / "again")
+    monkeypatch.setattr(runs.os, "fsync", full)
+    assert cli.main([*MINE, "--steps", "8", "--out", str(tmp_path / "again")]) == 4
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == f"minegan-lite: error: No space left on device: {terminal.GOES_ON}"
+
+
+def test_nothing_goes_on_where_nothing_was_kept(nine, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "load", interrupted)
+    for command in ("sample", "evaluate"):
+        assert cli.main([command, str(nine)]) == 130
+        assert capsys.readouterr().err == "minegan-lite: interrupted\n"
 
 
 @pytest.mark.parametrize("command", ["sample", "evaluate", "finetune"])
 def test_what_is_no_run_is_refused(tmp_path, capsys, command):
     refused(capsys, [command, tmp_path / "nowhere"], "not a run folder")
     (tmp_path / "run").mkdir()
-    (tmp_path / "run/run.json").write_text("{}")
+    (tmp_path / "run/run.json").write_text('{"steps": 4}')
     refused(capsys, [command, tmp_path / "run"], "no checkpoint yet")
     assert [p.name for p in tmp_path.rglob("*")] == ["run", "run.json"]
 
@@ -273,7 +535,7 @@ def test_a_damaged_weight_file_is_refused(tmp_path, capsys, monkeypatch):
     for file in zoo.WEIGHTS.iterdir():
         content = file.read_bytes()
         (copy / file.name).write_bytes(content[:-1] + b"\0" if file.name == "mnist-no-9.safetensors" else content)
-    for function in (zoo.load, zoo.names, zoo.entries, zoo.verify, zoo.load_classifier):
+    for function in (zoo.load, zoo.load_all, zoo.names, zoo.entries, zoo.verify, zoo.load_classifier):
         monkeypatch.setattr(function, "__defaults__", (copy,))
     refused(capsys, mine_with(tmp_path / "run"), "mnist-no-9", "damaged")
     assert not (tmp_path / "run").exists()

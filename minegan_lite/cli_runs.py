@@ -1,0 +1,86 @@
+"""What the command line reads and guards: targets, runs, and that no output overwrites what it is made from."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from minegan_lite.errors import UserError
+
+
+def read_target(text: str, images: int | None, seed: int, shape: tuple, resize: bool):
+    """The few-shot target that --target, --images and --seed ask for. Raises UserError."""
+    from minegan_lite.data import few_shot
+
+    source, colon, digit = text.partition(":")
+    if colon and source in ("mnist", "uci-digits"):
+        common = {"n": images, "seed": seed, "image_shape": shape}
+        if "=" in digit:
+            try:
+                mix = [(int(one), float(share)) for one, share in (part.split("=") for part in digit.split(","))]
+            except ValueError:
+                raise UserError(f"--target {text}: write shares as in {source}:0=0.3,7=0.7") from None
+            return few_shot(source, mix=mix, **common)
+        if not (digit.isdecimal() and len(digit) < 9):
+            raise UserError(f"--target {text}: write a digit after the colon, as in {source}:9")
+        return few_shot(source, digit=int(digit), **common)
+    if not text or not Path(text).is_dir():
+        raise UserError(f"unknown target {text!r}: mnist:DIGIT, uci-digits:DIGIT, or a folder of images")
+    return few_shot(Path(text), n=images, seed=seed, image_shape=shape, resize=resize)
+
+
+def refuse_unfinished(run: Path) -> None:
+    """Raises UserError, with the step that it is at, for a run that has some to go."""
+    from minegan_lite import runs
+
+    with runs.reading(run):
+        steps, step = int(runs.read_settings(run)["steps"]), runs.read_state(run)["step"]
+    if step < steps:
+        raise UserError(f"{run} is at step {step} of {steps}: finish it first, its command goes on from there")
+
+
+def read_run(run: Path):
+    """A run's MinedGAN and the target it was trained on, found again. Raises UserError when that has changed."""
+    from minegan_lite import runs, training
+    from minegan_lite.data import few_shot
+
+    mined = training.load(run)
+    request = mined.settings["target_request"]
+    if request is None:
+        raise UserError(f"{run} was trained on images given in Python: evaluate it there")
+    with runs.reading(run):
+        shape = {} if "image_shape" not in request else {"image_shape": tuple(request["image_shape"])}
+        target = few_shot(**{**request, **shape})
+    if runs.fingerprint(target.train) != mined.settings["target_sha256"]:
+        raise UserError(
+            f"{run} was trained on other images than {target.name} now gives ({target.origin}): restore its data"
+        )
+    return mined, target
+
+
+def summarise(mined, out: Path) -> None:
+    last = mined.history[-1]
+    error = "" if last["metric"] is None else f", classifier error {last['metric']:.1%} of 500 samples"
+    print(f"{out}: {mined.settings['stage']} {mined.settings['target']}, {last['step']} steps{error}")
+    if probabilities := last.get("probabilities"):
+        named = zip(mined.probabilities, probabilities, strict=True)
+        print("selector: " + ", ".join(f"{name} {p:.3f}" for name, p in named))
+    print(f"next: minegan-lite evaluate {out} · minegan-lite sample {out}")
+
+
+def files_of(run: Path, record: dict) -> list[Path]:
+    """What a run is read from: its own files, and those of its sources and its target."""
+    from minegan_lite import runs
+
+    with runs.reading(run):
+        requests = [request or {} for request in record.get("source_request") or []]
+        files = [request.get(key) for request in requests for key in ("file", "critic")]
+        target = (record["target_request"] or {}).get("source")
+        return [run / runs.SETTINGS, run / runs.STATE, *(Path(file) for file in (*files, target) if file)]
+
+
+def refuse_inputs(out: Path, inputs: Iterable[Path]) -> None:
+    """Raises UserError where writing `out` would change one of the inputs, also through links, or a folder of them."""
+    for file in inputs:
+        if (out.exists() and file.exists() and out.samefile(file)) or (
+            file.is_dir() and out.resolve().is_relative_to(file.resolve())
+        ):
+            raise UserError(f"--out {out} would overwrite what it is made from, {file}: choose another path")
