@@ -90,6 +90,7 @@ from minegan_lite import few_shot, mine, zoo
 
 assert minegan_lite.__file__.startswith(sys.prefix), minegan_lite.__file__
 target = few_shot("mnist", digit=9, n=8, seed=0)
+assert target.origin == "mnist"
 mined = mine(zoo.load("mnist-no-9"), target, steps=2, seed=0, progress=False)
 assert mined.sample(2, seed=0).shape == (2, 1, 28, 28)
 
