@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from minegan_lite.errors import UserError
+from minegan_lite.impostors import refuse_impostor
 from minegan_lite.networks.layers import SpectralNorm
 
 Rule = tuple[str, str | Callable[[re.Match], str]]  # a pattern and its replacement, as re.sub takes them
@@ -39,6 +40,7 @@ def read(path: Path, allowed: Iterable[tuple[type, str]] = (), hints: Mapping[st
             head = file.read(HEAD)
     except OSError as error:
         raise UserError(f"the checkpoint cannot be read ({type(error).__name__}): {path}") from error
+    refuse_impostor(path)
     try:
         if head[8:9] == b"{":
             import safetensors.torch
