@@ -122,4 +122,4 @@ def _is_torch(path: Path, name: str) -> bool:
 
 def _refuse_larger(size: int, limit: int, what: str) -> None:
     if size > limit:
-        raise UserError(f"{what} {size / 2**30:.1f} GiB, and no checkpoint known here has {limit >> 30}: not opened")
+        raise UserError(f"{what} {size:,} bytes, and no checkpoint known here has {limit:,}: it was not opened")
