@@ -11,6 +11,7 @@ from minegan_lite import UserError, checkpoints
 from minegan_lite.checkpoints.states import tidy
 from tests.checkpoints.files import FILES
 
+MUTATIONS = 25  # of each layout's file
 WRAPPED = {
     "DataParallel twice": ("module.module.{}", False),
     "compiled": ("_orig_mod.{}", False),
@@ -174,7 +175,7 @@ def mutate(state, rng):
 @pytest.mark.parametrize("name", FILES)
 def test_whatever_is_changed_in_a_file_it_is_a_gan_that_draws_or_one_line(name):
     whole, rng, loaded = FILES[name](), random.Random(name), 0
-    for _ in range(40):
+    for _ in range(MUTATIONS):
         state = copy.copy(whole)
         for key, value in state.items():
             state[key] = dict(value) if isinstance(value, dict) else value
@@ -190,4 +191,4 @@ def test_whatever_is_changed_in_a_file_it_is_a_gan_that_draws_or_one_line(name):
             assert images.isfinite().all(), did
         assert said == "" or said.isprintable(), did
         assert len(said) < 2000, did
-    assert loaded < 40, "nothing was refused"
+    assert loaded < MUTATIONS, "nothing was refused"
