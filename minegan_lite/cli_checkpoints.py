@@ -58,7 +58,7 @@ def do_inspect(args: argparse.Namespace) -> None:
     from minegan_lite import checkpoints
 
     told = checkpoints.describe(args.file, args.layout, critic=args.critic)
-    print(json.dumps(told, indent=1, ensure_ascii=False) if args.json else checkpoints.format_description(told))
+    print(json.dumps(told, indent=1) if args.json else checkpoints.format_description(told))
 
 
 def images(args: argparse.Namespace) -> "Tensor":

@@ -29,14 +29,18 @@ from minegan_lite.checkpoints import (
     stylegan_rosinality,
 )
 from minegan_lite.checkpoints.about import format_description as format_description
-from minegan_lite.checkpoints.loading import read, tidy
+from minegan_lite.checkpoints.reading import read
 from minegan_lite.checkpoints.sampling import sample as sample
+from minegan_lite.checkpoints.shown import shown
+from minegan_lite.checkpoints.states import tidy
 from minegan_lite.errors import UserError
 from minegan_lite.gan import GAN, StandardNormal
 
+LARGEST = 2048  # pixels a side, twice the published networks'
+
 
 class Layout(Protocol):
-    """What a layout module offers. `state` is what `loading.tidy` leaves of a file: nested dicts, float32 tensors.
+    """What a layout module offers. `state` is what `states.tidy` leaves of a file: nested dicts, float32 tensors.
 
     Two names are optional: ALLOWED_GLOBALS, pairs (class of ours, "full.name" in the pickle) that its files need, and
     HINTS, {part of a class name in the pickle: what to do}, for files that no safe reader opens.
@@ -51,7 +55,10 @@ class Layout(Protocol):
         """The generator, every tensor from the file; the averaged one where there are two and `averaged` is true."""
 
     def critic(self, state: Mapping[str, Any]) -> nn.Module | None:
-        """The critic in the same file, or in the file given as critic; None where `state` holds none."""
+        """The critic in the same file, or in the file given as critic; None where `state` holds none.
+
+        In the place of the function stands None in a layout that reads no critics.
+        """
 
 
 LAYOUTS: tuple[ModuleType, ...] = (
@@ -82,8 +89,8 @@ def load(
     source: a file (.pth, .pt, .npz, .safetensors) or what it holds; layout: a name of LAYOUTS, by default told from the
     keys; critic: its file where generator and critic lie in two; averaged: the averaged generator where a file holds
     both; name: the GAN's, by default the file's or the layout's. Sizes are inferred from the tensors' shapes.
-    Nothing that a file asks to be run is run. Raises UserError for a file that is missing, damaged, hostile or in no
-    layout we know, and for a tensor that is missing or misshapen.
+    Nothing that a file asks to be run is run. Raises UserError for a file that is missing, damaged, hostile, larger
+    than `reading.LIMIT` or in no layout we know, and for a tensor that is missing or misshapen or holds no weights.
     """
     return _load(source, layout, critic, averaged, name)[1]
 
@@ -107,19 +114,27 @@ def describe(
 
 def _load(source, layout: str | None, critic, averaged: bool, name: str | None) -> tuple[ModuleType, GAN]:
     """What `load` does, and the layout it found."""
-    state = _open(source)
-    chosen = _layout(state, layout)
-    critic_state = state if critic is None else _open(critic)
+    chosen = None
     try:
+        state = _open(source)
+        chosen = _layout(state, layout)
+        critic_state = state if critic is None else _open(critic)
+        if critic is not None and chosen.critic is None:
+            raise UserError(f"the layout {chosen.NAME} reads no critics (of them: {about.ABOUT[chosen.NAME].critic})")
         with torch.random.fork_rng(devices=[]):  # networks draw their first weights, which the file then replaces
-            generator, judge = chosen.generator(state, averaged), chosen.critic(critic_state)
+            generator = chosen.generator(state, averaged)
+            judge = None if chosen.critic is None else chosen.critic(critic_state)
     except UserError:
         raise
-    except (ArithmeticError, IndexError, RuntimeError, ValueError) as error:  # sizes of which no network can be made
-        raise UserError(f"the checkpoint's sizes do not fit each other in the layout {chosen.NAME}: {error}") from error
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        what = f"{type(error).__name__}: {shown(error)}"  # values and sizes of which no network can be made
+        as_what = f"in the layout {chosen.NAME}" if chosen else "as a state dict"
+        raise UserError(f"the checkpoint cannot be read {as_what}, it is damaged: {what}") from error
+    if max(generator.image_shape) > LARGEST:
+        raise UserError(f"the checkpoint's images would have {max(generator.image_shape)} pixels a side: it is damaged")
     if judge is None and critic is not None:
         raise UserError(f"no critic in the layout {chosen.NAME} in {_called(critic)}: give the discriminator's file")
-    own = chosen.NAME if isinstance(source, Mapping) else Path(source).stem
+    own = chosen.NAME if isinstance(source, Mapping) else shown(Path(source).stem)
     prior = StandardNormal(generator.latent_dim)
     return chosen, GAN(generator.eval(), None if judge is None else judge.eval(), prior, name or own)
 
@@ -137,11 +152,19 @@ def _layout(state: dict[str, Any], name: str | None) -> ModuleType:
     found = [layout for layout in LAYOUTS if (layout.matches(state) if name is None else name == layout.NAME)]
     if name is not None and not found:
         raise UserError(f"unknown layout {name!r}: known are {known}")
-    if len(found) != 1:
-        keys = ", ".join(list(state)[:4]) or "none"
-        raise UserError(f"no known generator layout has these keys ({keys}, …): known are {known}")
-    return found[0]
+    if len(found) == 1:
+        return found[0]
+    inner = {key: value for key, value in state.items() if isinstance(value, Mapping)}
+    for key, value in inner.items():
+        if nested := [layout.NAME for layout in LAYOUTS if layout.matches(value)]:
+            raise UserError(
+                f"the checkpoint holds a generator in the layout {nested[0]} under '{shown(key)}', which is "
+                "not where that layout has it: save that dict alone"
+            )
+    held = f"it holds {', '.join(shown(key, most=40) for key in list(inner)[:8])}, and " if inner else ""
+    keys = ", ".join(shown(key, most=40) for key in list(state)[:4]) or "none"
+    raise UserError(f"{held}no known generator layout has these keys ({keys}, …): known are {known}")
 
 
 def _called(source: str | Path | Mapping[str, Any]) -> str:
-    return "the given critic" if isinstance(source, Mapping) else str(source)
+    return "the given critic" if isinstance(source, Mapping) else shown(source, most=4096)

@@ -71,7 +71,7 @@ ABOUT: dict[str, About] = {
         code_licence="BSD-3-Clause",
         weights_licence=UNSTATED,
         traps="biases are scaled, too; gain of the first layer; deviation of neighbours, unbiased; which resolution "
-        "alpha weighs",
+        "alpha weighs; a tanh for some losses",
     ),
     "progan-genforce": About(
         family="Progressive GAN",
@@ -101,10 +101,11 @@ ABOUT: dict[str, About] = {
         origin="kwotsin/mimicry",
         published="ImageNet at 32 and 128 pixels, CelebA at 64 and 128, LSUN bedrooms at 128, STL-10 at 48, CIFAR at "
         "32: Google Drive, linked from its README",
-        critic="never published",
+        critic="a file of its own, netD_…_steps.pth, of whoever trained it; none is published",
         code_licence="MIT",
         weights_licence=UNSTATED,
-        traps="eps; enlarging, bilinear here",
+        traps="eps; enlarging, bilinear here; the critic's shortcut starts behind its ReLU; no power iteration in eval "
+        "mode; the last block at 48 pixels rests",
     ),
     "sngan-studiogan": About(
         family="SNGAN",

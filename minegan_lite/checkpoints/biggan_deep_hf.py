@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from minegan_lite.checkpoints.loading import Rule, agreed, bottom_side, count, fill, numbers, renamed
+from minegan_lite.checkpoints.loading import Rule, agreed, bottom_side, count, fill, made, numbers, renamed
 from minegan_lite.networks import biggan_deep
 
 NAME = "biggan-deep-hf"
+critic = None
 SPECTRAL = {"weight": "weight_orig", "u": "weight_u", "v": "weight_v"}
 
 
@@ -37,7 +38,9 @@ def generator(state: Mapping[str, Tensor], averaged: bool) -> nn.Module:
         state, channels[0], *(f"generator.gen_z.{what}" for what in ("bias", "weight_u", "weight_orig"))
     )
     condition = agreed(state, *((f"{at}.bn_0.{to}.weight_v", 0) for at in first for to in ("scale", "offset")))
-    network = biggan_deep.Generator(
+    network = made(
+        biggan_deep.Generator,
+        state,
         bottom << len(first),
         latent_dim=condition // 2,
         embedding_dim=condition // 2,
@@ -73,8 +76,3 @@ def rules(blocks: Sequence[int]) -> tuple[Rule, ...]:
         (r"\.means$", ".running_means"),
         (r"\.variances$", ".running_vars"),
     )
-
-
-def critic(state: Mapping[str, Tensor]) -> None:
-    """The critic that `state` holds, None where it has none (Layout.critic)."""
-    return None

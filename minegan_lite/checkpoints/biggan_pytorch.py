@@ -4,17 +4,19 @@ Each forward of the original, in eval mode too, computes σ from one power itera
 then forgotten; sv0 is a note of the last σ. BatchNorm has eps 1e-5, and 1 + gain.
 """
 
+import re
 from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from minegan_lite.checkpoints.loading import agreed, bottom_side, count, fill, iterate, numbers, renamed
+from minegan_lite.checkpoints.loading import agreed, bottom_side, count, fill, iterate, made, numbers, renamed
 from minegan_lite.errors import UserError
 from minegan_lite.networks import biggan
 from minegan_lite.networks.layers import ResidualCritic
 
 NAME = "biggan-pytorch"
 SPECTRAL = {"u": "u0"}
+VARIANT = "this variant of BigGAN is not supported, only networks trained with both --G_shared and --hier are"
 IGNORED = r"\.sv0$"
 COMMON = (
     (r"^blocks\.(\d+)\.", r"blocks.\1.0."),
@@ -46,6 +48,9 @@ def matches(state: Mapping[str, Tensor]) -> bool:
 
 def generator(state: Mapping[str, Tensor], averaged: bool) -> nn.Module:
     """G_ema.pth and G.pth have the same keys, so that the file decides which it is."""
+    gains = [key for key in state if re.search(r"\.bn[12]\.(gain|bias)\.", key)]
+    if gains and "shared.weight" not in state and not any(key.endswith(".u0") for key in gains):
+        raise UserError(f"the checkpoint's class embeddings are not shared (no --G_shared): {VARIANT}")
     blocks = [f"blocks.{i}.0" for i in range(count(state, r"blocks\.(\d+)\."))]
     channels = [
         agreed(state, (f"{at}.conv1.weight", 1), (f"{at}.conv_sc.weight", 1), (f"{at}.bn1.stored_mean", 0))
@@ -54,8 +59,12 @@ def generator(state: Mapping[str, Tensor], averaged: bool) -> nn.Module:
     channels.append(agreed(state, ("output_layer.0.gain", 0), ("output_layer.0.bias", 0), ("output_layer.2.weight", 1)))
     bottom = bottom_side(state, channels[0], "linear.bias", "linear.weight")
     condition = agreed(state, *((f"{at}.bn1.{to}.weight", 1) for at in blocks for to in ("gain", "bias")))
+    if condition == agreed(state, ("shared.weight", 1)):
+        raise UserError(f"the checkpoint's latent is not cut into chunks (no --hier): {VARIANT}")
     chunk, embedding_dim = split(state, condition, "linear.weight", "shared.weight")
-    network = biggan.Generator(
+    network = made(
+        biggan.Generator,
+        state,
         bottom << len(blocks),
         chunk=chunk,
         embedding_dim=embedding_dim,
@@ -70,7 +79,7 @@ def split(state: Mapping[str, Tensor], condition: int, linear: str, shared: str)
     """A block's chunk of z and the embedding's length, which are a condition together; UserError if they are not."""
     chunk, embedding_dim = agreed(state, (linear, 1)), agreed(state, (shared, 1))
     if chunk + embedding_dim != condition:
-        shapes = " and ".join(f"{key!r} of shape {tuple(state[key].shape)}" for key in (linear, shared))
+        shapes = " and ".join(f"'{key}' of shape {tuple(state[key].shape)}" for key in (linear, shared))
         raise UserError(f"the checkpoint's tensors {shapes} do not make a condition of {condition} numbers together")
     return chunk, embedding_dim
 
@@ -83,7 +92,9 @@ def critic(state: Mapping[str, Tensor]) -> nn.Module | None:
         agreed(state, (f"{at}.conv2.weight", 0), (f"{at}.conv2.bias", 0), (f"{at}.conv1.bias", 0))
         for at in (f"blocks.{i}.0" for i in range(count(state, r"blocks\.(\d+)\.")))
     ]
-    network = ResidualCritic(
+    network = made(
+        ResidualCritic,
+        state,
         channels,
         pools=len(channels) - (2 if len(channels) == 4 else 1),  # at 32 pixels two of the four blocks rest, else one
         classes=agreed(state, ("embed.weight", 0)),

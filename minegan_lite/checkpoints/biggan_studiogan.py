@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from minegan_lite.checkpoints import studiogan
 from minegan_lite.checkpoints.biggan_pytorch import split
-from minegan_lite.checkpoints.loading import agreed, bottom_side, fill, renamed
+from minegan_lite.checkpoints.loading import agreed, bottom_side, fill, made, renamed
 from minegan_lite.networks import biggan
 
 NAME = "biggan-studiogan"
@@ -27,7 +27,9 @@ def generator(state: Mapping[str, Tensor], averaged: bool) -> nn.Module:
     bottom = bottom_side(state, channels[0], "linear0.bias", "linear0.weight_orig", "linear0.weight_u")
     condition = agreed(state, *((f"blocks.{i}.0.bn1.{to}.weight_v", 0) for i in blocks for to in ("gain", "bias")))
     chunk, embedding_dim = split(state, condition, "linear0.weight_orig", "shared.weight")
-    network = biggan.Generator(
+    network = made(
+        biggan.Generator,
+        state,
         bottom << len(blocks),
         chunk=chunk,
         embedding_dim=embedding_dim,

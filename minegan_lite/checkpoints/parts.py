@@ -7,7 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from minegan_lite.checkpoints.shown import shown
 from minegan_lite.errors import UserError
+
+
+def part(state: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The dict that a file holds under a name, or the file itself where it has none; UserError for what is no dict."""
+    own = state.get(name)
+    if own is None:
+        return state
+    if not isinstance(own, Mapping):
+        raise UserError(f"the checkpoint's '{name}' is a {shown(type(own).__name__)}, not a dict of tensors")
+    return own
 
 
 def generator_part(state: Mapping[str, Any], averaged: bool, average: str, raw: str) -> Mapping[str, Any]:
@@ -34,6 +45,6 @@ def check_filters(state: Mapping[str, Any], pattern: str, taps: Sequence[float],
     for key, value in state.items():
         if not re.search(pattern, key):
             continue
-        kernels = value.flatten(0, -3) if isinstance(value, Tensor) and value.ndim > 2 else value  # (…, k, k)
-        if not isinstance(value, Tensor) or kernels.shape[-2:] != known.shape or (kernels - known).abs().max() > 1e-3:
-            raise UserError(f"the checkpoint's filter {key!r} is not the one that this layout resamples with")
+        fits = isinstance(value, Tensor) and value.shape[-2:] == known.shape  # (…, k, k)
+        if not (fits and ((value - known).abs() <= 1e-3).all()):  # NaN is near nothing
+            raise UserError(f"the checkpoint's filter '{shown(key)}' is not the one that this layout resamples with")

@@ -1,27 +1,40 @@
 """The Progressive GAN of pytorch_GAN_zoo (facebookresearch): {config, netG, netD, avgG} in one file.
 
 Its layers multiply the bias, too, by √(2/fan-in), have the gain √2 throughout, and start from a dense layer. Its alpha,
-kept in the config, is the lower resolution's share.
+kept in the config, is the lower resolution's share; the config's loss says whether a tanh ends the generator.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from minegan_lite.checkpoints.loading import Rule, agreed, count, fill, renamed
-from minegan_lite.checkpoints.parts import generator_part
+from minegan_lite.checkpoints.loading import Rule, agreed, count, fill, made, renamed
+from minegan_lite.checkpoints.parts import generator_part, part
+from minegan_lite.checkpoints.shown import shown
 from minegan_lite.errors import UserError
 from minegan_lite.networks import progan
 from minegan_lite.networks.style_layers import MinibatchStddev
 
 NAME = "pgan-zoo"
 PARTS = ("avgG", "netG")
-SETTINGS = {"leakyReluLeak": 0.2, "perChannelNormalization": True, "equalizedlR": True}
+SETTINGS = {"leakyReluLeak": 0.2, "perChannelNormalization": True, "equalizedlR": True, "categoryVectorDim": 0}
+BOUNDED = {"WGANGP": False, "Logistic": False, "MSE": True, "DCGAN": True}  # loss: whether a tanh ends the generator
 
 
 class Config:
     """Stands for the pickled config object of these files: attributes alone, no code."""
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+
+
+class BoundedGenerator(progan.Generator):
+    """A Progressive GAN whose images a tanh bounds to [−1, 1]."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.tanh(super().forward(z))
 
 
 ALLOWED_GLOBALS = [(Config, "models.utils.config.BaseConfig")]
@@ -34,18 +47,20 @@ def matches(state: Mapping[str, Any]) -> bool:
 
 def generator(state: Mapping[str, Any], averaged: bool) -> nn.Module:
     """The generator that `state` holds (Layout.generator)."""
-    own, alpha = generator_part(state, averaged, *PARTS), _alpha(state)
+    own, config = generator_part(state, averaged, *PARTS), _config(state)
     m = _infix(own)
     at = [f"scaleLayers.{i}" for i in range(count(own, r"toRGBLayers\.(\d+)\.") - 1)]
     channels = [
         agreed(own, (f"toRGBLayers.0{m}.weight", 1), (f"groupScale0.0{m}.weight", 0), (f"groupScale0.0{m}.bias", 0))
     ]
     channels += [agreed(own, (f"{a}.1{m}.weight", 0), (f"{a}.0{m}.weight", 0), (f"{a}.0{m}.bias", 0)) for a in at]
-    network = progan.Generator(
+    network = made(
+        BoundedGenerator if BOUNDED[config["lossCriterion"]] else progan.Generator,
+        own,
         channels,
         latent_dim=agreed(own, (f"formatLayer{m}.weight", 1)),
         image_channels=agreed(own, *((f"toRGBLayers.{i}{m}.bias", 0) for i in range(len(at) + 1))),
-        lod=alpha,
+        lod=config["alpha"],
         zoo=True,
     )
     return fill(network, own, renamed(network, generator_rules(m), {}))
@@ -53,7 +68,7 @@ def generator(state: Mapping[str, Any], averaged: bool) -> nn.Module:
 
 def critic(state: Mapping[str, Any]) -> nn.Module | None:
     """The critic that `state` holds, None where it has none (Layout.critic)."""
-    own = state.get("netD", state)
+    own = part(state, "netD")
     if not any(key.startswith("decisionLayer.") for key in own):
         return None
     m = _infix(own)
@@ -64,13 +79,15 @@ def critic(state: Mapping[str, Any]) -> nn.Module | None:
         )
     ]
     channels += [agreed(own, (f"{a}.0{m}.weight", 0), (f"{a}.0{m}.bias", 0), (f"{a}.1{m}.weight", 1)) for a in at]
-    network = progan.Critic(
+    network = made(
+        progan.Critic,
+        own,
         channels,
         image_channels=agreed(own, (f"fromRGBLayers.{len(at)}{m}.weight", 1)),
         hidden=agreed(
             own, *((f"groupScaleZero.1{m}.{what}", 0) for what in ("bias", "weight")), (f"decisionLayer{m}.weight", 1)
         ),
-        lod=_alpha(state) if len(at) > 1 else 0,  # at 8×8 the original critic does not blend
+        lod=_config(state)["alpha"] if len(at) > 1 else 0,  # at 8×8 the original critic does not blend
         stddev=MinibatchStddev(4, contiguous=True),
         zoo=True,
     )
@@ -103,10 +120,19 @@ def _infix(state: Mapping[str, Any]) -> str:
     return ".module" if any(".module." in key for key in state) else ""
 
 
-def _alpha(state: Mapping[str, Any]) -> float:
-    """The lower resolution's share, 0 once training is done. Raises UserError for a config that our network is not."""
-    config = vars(state["config"]) if isinstance(state.get("config"), Config) else {}
+def _config(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The training's settings: alpha, the lower resolution's share, 0 once training is done; lossCriterion.
+
+    Raises UserError for settings of another network than ours, or of none.
+    """
+    config = {"alpha": 0, "lossCriterion": "WGANGP"}
+    config |= vars(state["config"]) if isinstance(state.get("config"), Config) else {}
     for name, known in SETTINGS.items():
         if config.get(name, known) != known:
-            raise UserError(f"the checkpoint's config has {name} = {config[name]!r}, only {known!r} is supported")
-    return min(max(float(config.get("alpha", 0)), 0.0), 1.0)
+            raise UserError(f"the checkpoint's config has {name} = {shown(config[name])}, only {known} is supported")
+    alpha, loss = config["alpha"], config["lossCriterion"]
+    if type(alpha) not in (int, float) or not 0 <= alpha <= 1:
+        raise UserError(f"the checkpoint's config has alpha = {shown(alpha)}: a share lies between 0 and 1")
+    if not isinstance(loss, str) or loss not in BOUNDED:
+        raise UserError(f"the checkpoint's config has the loss {shown(loss)}: known are {', '.join(BOUNDED)}")
+    return config

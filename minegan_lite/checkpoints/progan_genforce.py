@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import nn
 
-from minegan_lite.checkpoints.loading import Rule, agreed, count, fill, renamed, shaped
-from minegan_lite.checkpoints.parts import generator_part
+from minegan_lite.checkpoints.loading import Rule, agreed, count, fill, made, renamed, shaped
+from minegan_lite.checkpoints.parts import generator_part, part
 from minegan_lite.errors import UserError
 from minegan_lite.networks import progan
 from minegan_lite.networks.style_layers import MinibatchStddev
@@ -25,20 +25,22 @@ IGNORED = r"^lod$"
 
 def matches(state: Mapping[str, Any]) -> bool:
     """Whether `state` holds a generator in this layout (Layout.matches)."""
-    own = generator_part(state.get("models", state), True, *PARTS)
+    own = generator_part(part(state, "models"), True, *PARTS)
     return any(re.match(r"output\d", key) for key in own)
 
 
 def generator(state: Mapping[str, Any], averaged: bool) -> nn.Module:
     """The generator that `state` holds (Layout.generator)."""
-    own = generator_part(state.get("models", state), averaged, *PARTS)
+    own = generator_part(part(state, "models"), averaged, *PARTS)
     old = any(".wscale." in key for key in own)
     w, b = (".conv.weight", ".wscale.bias") if old else (".weight", ".bias")
     n = count(own, r"output(\d+)\.")
     channels = [
         agreed(own, (f"layer{2 * i}{b}", 0), (f"layer{2 * i + 1}{b}", 0), (f"layer{2 * i + 1}{w}", 0)) for i in range(n)
     ]
-    network = progan.Generator(
+    network = made(
+        progan.Generator,
+        own,
         channels,
         latent_dim=agreed(own, (f"layer0{w}", 1)),
         image_channels=agreed(own, *((f"output{i}{b}", 0) for i in range(n))),
@@ -50,8 +52,7 @@ def generator(state: Mapping[str, Any], averaged: bool) -> nn.Module:
 
 def critic(state: Mapping[str, Any]) -> nn.Module | None:
     """The critic that `state` holds, None where it has none (Layout.critic)."""
-    state = state.get("models", state)
-    own = state.get("discriminator", state)
+    own = part(part(state, "models"), "discriminator")
     if not any(re.match(r"input\d", key) for key in own):
         return None
     n = count(own, r"input(\d+)\.")  # counted from the full resolution down
@@ -59,7 +60,9 @@ def critic(state: Mapping[str, Any]) -> nn.Module | None:
         agreed(own, (f"input{i}.bias", 0), (f"layer{2 * i}.bias", 0), (f"layer{2 * i}.weight", 0))
         for i in reversed(range(n))
     ]
-    network = progan.Critic(
+    network = made(
+        progan.Critic,
+        own,
         channels,
         image_channels=agreed(own, *((f"input{i}.weight", 1) for i in range(n))),
         hidden=agreed(

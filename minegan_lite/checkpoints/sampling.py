@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from minegan_lite.checkpoints.shown import shown
 from minegan_lite.errors import UserError
 from minegan_lite.family import truncated
 from minegan_lite.gan import GAN
@@ -23,8 +24,8 @@ def sample(gan: GAN, n: int, *, seed: int = 0, classes: Sequence[int] | None = N
     seed: of the draw. classes: of a conditional generator, which draws them one after another, as many images of each
     (or one fewer); by default each image's class is drawn. truncation, in (0, 1], 1 for none: the StyleGANs' ψ, or the
     BigGANs' factor of latents from a normal distribution cut at ±2 (Brock et al. 2019, Sec. 3.1), for which BigGAN-deep
-    has statistics of its own. Raises UserError for a truncation outside, or of a generator that knows none, and for
-    classes that it does not have.
+    has statistics of its own. Raises UserError for a truncation outside, or of a generator that knows none, for
+    classes that it does not have, and for images that are not finite: the weights of such a generator are damaged.
     """
     generator, rng = gan.generator, torch.Generator().manual_seed(seed)
     if n < 1:
@@ -32,7 +33,7 @@ def sample(gan: GAN, n: int, *, seed: int = 0, classes: Sequence[int] | None = N
     if not 0 < truncation <= 1:
         raise UserError(f"truncation is above 0 and at most 1 (none), got {truncation}")
     if truncation < 1 and not truncates(generator):
-        raise UserError(f"{gan.name} knows no truncation: leave it at 1")
+        raise UserError(f"{shown(gan.name)} knows no truncation: leave it at 1")
     inputs = [gan.prior(n, rng)]  # (n, |z|)
     if truncation < 1 and _cuts(generator):
         nn.init.trunc_normal_(inputs[0], a=-CUT, b=CUT, generator=rng).mul_(truncation)
@@ -44,10 +45,15 @@ def sample(gan: GAN, n: int, *, seed: int = 0, classes: Sequence[int] | None = N
             labels = _labels(len(generator.classes), n, classes, rng)
             inputs.append(generator.embed(labels.to(device)))  # (n, embedding_dim)
         elif classes is not None:
-            raise UserError(f"{gan.name} is unconditional: it has no classes")
+            raise UserError(f"{shown(gan.name)} is unconditional: it has no classes")
         batch = max(1, PIXELS // math.prod(generator.image_shape[1:]))
         parts = zip(*(rows.to(device).split(batch) for rows in inputs), strict=True)
-        return torch.cat([generator(*rows).cpu() for rows in parts])
+        images = torch.cat([generator(*rows).cpu() for rows in parts])  # (n, C, H, W)
+    if not images.isfinite().all():
+        raise UserError(
+            f"{shown(gan.name)} draws images that are not finite: its weights are damaged, fetch them again"
+        )
+    return images
 
 
 def truncates(generator: nn.Module) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from minegan_lite.checkpoints.loading import agreed, bottom_side, count, fill, iterate, renamed
+from minegan_lite.checkpoints.loading import agreed, bottom_side, count, fill, iterate, made, renamed
 from minegan_lite.networks import sngan
 from minegan_lite.networks.layers import ResidualCritic
 
@@ -33,7 +33,9 @@ def generator(state: Mapping[str, Tensor], averaged: bool) -> nn.Module:
     at = [f"block{i}" for i in range(2, last)]
     channels = [agreed(state, (f"{b}/c1/W", 1), (f"{b}/c_sc/W", 1), (f"{b}/b1/avg_mean", 0)) for b in at]
     channels.append(agreed(state, *((f"b{last}/{what}", 0) for what in ("gamma", "beta", "avg_mean"))))
-    network = sngan.Generator(
+    network = made(
+        sngan.Generator,
+        state,
         bottom_side(state, channels[0], "l1/b", "l1/W") << len(at),
         latent_dim=agreed(state, ("l1/W", 1)),
         classes=agreed(state, *((key, 1) for key in tables)) if tables else None,
@@ -65,7 +67,9 @@ def critic(state: Mapping[str, Tensor]) -> nn.Module | None:
     channels = [
         agreed(state, (f"block{i}/c2/W", 0), (f"block{i}/c2/b", 0), (f"block{i}/c2/u", 1)) for i in range(1, last)
     ]
-    network = ResidualCritic(
+    network = made(
+        ResidualCritic,
+        state,
         channels,
         pools=5 if len(channels) == 5 else len(channels) - 1,  # at 64 pixels all blocks pool, else all but the last
         classes=agreed(state, ("l_y/W", 0)) if any(key.startswith("l_y/") for key in state) else None,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from minegan_lite.checkpoints import studiogan
-from minegan_lite.checkpoints.loading import agreed, bottom_side, fill, renamed
+from minegan_lite.checkpoints.loading import agreed, bottom_side, fill, made, renamed
 from minegan_lite.networks import sngan
 
 NAME = "sngan-studiogan"
@@ -26,7 +26,9 @@ def generator(state: Mapping[str, Tensor], averaged: bool) -> nn.Module:
     bn = "bn1.bn.running_mean" if conditional else "bn1.running_mean"
     channels = studiogan.channels(state, blocks, "weight", bn)
     gains = [(f"blocks.{i}.0.bn{k}.gain.weight", 1) for i in blocks for k in (1, 2)]
-    network = sngan.Generator(
+    network = made(
+        sngan.Generator,
+        state,
         bottom_side(state, channels[0], "linear0.bias", "linear0.weight") << len(blocks),
         latent_dim=agreed(state, ("linear0.weight", 1)),
         classes=agreed(state, *gains) if conditional else None,

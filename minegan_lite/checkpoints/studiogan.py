@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from minegan_lite.checkpoints.loading import Rule, agreed, count, fill, numbers, renamed
+from minegan_lite.checkpoints.loading import Rule, agreed, count, fill, made, numbers, renamed
 from minegan_lite.networks.layers import ResidualCritic
 
 SPECTRAL = {"weight": "weight_orig", "u": "weight_u", "v": "weight_v"}
@@ -64,7 +64,9 @@ def critic(state: Mapping[str, Tensor]) -> nn.Module | None:
         agreed(state, (f"{at}.conv2d2.weight_orig", 0), (f"{at}.conv2d2.bias", 0), (f"{at}.conv2d1.bias", 0))
         for at in (f"blocks.{i}.0" for i in blocks)
     ]
-    network = ResidualCritic(
+    network = made(
+        ResidualCritic,
+        state,
         own,
         pools=len(own) - (2 if len(own) == 4 else 1),  # at 32 pixels two of the four blocks rest, else one
         classes=agreed(state, ("embedding.weight_orig", 0)) if any("embedding" in key for key in state) else None,

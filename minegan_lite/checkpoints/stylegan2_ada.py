@@ -5,13 +5,15 @@ tensor tells go with them: the group of the minibatch deviation, and the bound o
 precision. A state dict alone has the code's defaults, 4 and none. The published weights are for non-commercial use.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
-from minegan_lite.checkpoints.loading import agreed, fill, numbers, renamed
-from minegan_lite.checkpoints.parts import check_filters, generator_part
+from minegan_lite.checkpoints.loading import agreed, fill, made, numbers, renamed
+from minegan_lite.checkpoints.parts import check_filters, generator_part, part
+from minegan_lite.checkpoints.shown import shown
 from minegan_lite.errors import UserError
 from minegan_lite.networks import stylegan2
 
@@ -44,13 +46,15 @@ def generator(state: Mapping[str, Any], averaged: bool) -> nn.Module:
         for r in sides
     ]
     fc = [f"mapping.fc{i}" for i in numbers(own, r"mapping\.fc(\d+)\.")]
-    network = stylegan2.Generator(
+    network = made(
+        stylegan2.Generator,
+        own,
         channels,
         latent_dim=agreed(own, ("mapping.fc0.weight", 1)),
         style_dim=agreed(own, *((f"{at}.bias", 0) for at in fc), ("mapping.w_avg", 0)),
         depth=len(fc),
         image_channels=agreed(own, *((f"synthesis.b{r}.torgb.bias", 0) for r in sides)),
-        clamp=state.get("conv_clamp"),
+        clamp=_clamp(state),
         ada=True,
     )
 
@@ -73,7 +77,7 @@ def generator(state: Mapping[str, Any], averaged: bool) -> nn.Module:
 
 def critic(state: Mapping[str, Any]) -> nn.Module | None:
     """The critic that `state` holds, None where it has none (Layout.critic)."""
-    own = state.get("D", state)
+    own = part(state, "D")
     if not any(key.startswith("b4.") for key in own):
         return None
     check_filters(own, FILTERS, stylegan2.BLUR)
@@ -82,11 +86,13 @@ def critic(state: Mapping[str, Any]) -> nn.Module | None:
     channels += [
         agreed(own, (f"b{r}.conv0.bias", 0), (f"b{r}.conv0.weight", 0), (f"b{r}.conv1.weight", 1)) for r in sides[1:]
     ]
-    network = stylegan2.Critic(
+    network = made(
+        stylegan2.Critic,
+        own,
         channels,
         image_channels=agreed(own, (f"b{sides[-1]}.fromrgb.weight", 1)),
-        group=state.get("mbstd_group_size", 4),
-        clamp=state.get("conv_clamp"),
+        group=_group(state),
+        clamp=_clamp(state),
         ada=True,
     )
     rules = (
@@ -97,3 +103,17 @@ def critic(state: Mapping[str, Any]) -> nn.Module | None:
         (r"^score\.", "b4.out."),
     )
     return fill(network, own, renamed(network, rules, {}), ignored=FILTERS)
+
+
+def _clamp(state: Mapping[str, Any]) -> float | None:
+    clamp = state.get("conv_clamp")
+    if clamp is None or (type(clamp) in (int, float) and 0 < clamp < math.inf):
+        return clamp
+    raise UserError(f"the checkpoint's conv_clamp is {shown(clamp)}: it is a number above 0, or None")
+
+
+def _group(state: Mapping[str, Any]) -> int:
+    group = state.get("mbstd_group_size", 4)
+    if type(group) is int and group > 0:
+        return group
+    raise UserError(f"the checkpoint's mbstd_group_size is {shown(group)}: it is a whole number above 0")

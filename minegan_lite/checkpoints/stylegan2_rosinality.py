@@ -4,19 +4,17 @@ A file that was converted from the authors' weights may lack g and d, one that w
 oldest lack the noise constants: then ours stand in.
 """
 
-import argparse
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
-from minegan_lite.checkpoints.loading import Rule, agreed, count, fill, renamed, shaped
-from minegan_lite.checkpoints.parts import check_filters, generator_part
+from minegan_lite.checkpoints.loading import Rule, agreed, count, fill, made, renamed, shaped
+from minegan_lite.checkpoints.parts import check_filters, generator_part, part
 from minegan_lite.networks import stylegan2
 
 NAME = "stylegan2-rosinality"
 PARTS = ("g_ema", "g")
-ALLOWED_GLOBALS = [(argparse.Namespace, "argparse.Namespace")]  # the training's options, kept beside the weights
 FILTERS = r"\.(blur|upsample)\.kernel$"
 CRITIC_FILTERS = r"\.0\.kernel$"
 GENERATOR = (
@@ -50,7 +48,9 @@ def generator(state: Mapping[str, Any], averaged: bool) -> nn.Module:
             agreed(own, (f"{second}.activate.bias", 0), (f"{second}.conv.weight", 1), (f"{second}.conv.weight", 2))
         )
     style_dim = agreed(own, *((f"convs.{i}.conv.modulation.weight", 1) for i in range(2 * n - 2)))
-    network = stylegan2.Generator(
+    network = made(
+        stylegan2.Generator,
+        own,
         channels,
         latent_dim=agreed(own, ("style.1.weight", 1)),
         style_dim=style_dim,
@@ -71,7 +71,7 @@ def generator(state: Mapping[str, Any], averaged: bool) -> nn.Module:
 
 def critic(state: Mapping[str, Any]) -> nn.Module | None:
     """The critic that `state` holds, None where it has none (Layout.critic)."""
-    own = state.get("d", state)
+    own = part(state, "d")
     if not any(key.startswith("final_linear.") for key in own):
         return None
     check_filters(own, CRITIC_FILTERS, stylegan2.BLUR)
@@ -80,7 +80,7 @@ def critic(state: Mapping[str, Any]) -> nn.Module | None:
     for i in reversed(range(1, n)):
         at = f"convs.{i}.conv1"
         channels.append(agreed(own, (f"{at}.0.weight", 0), (f"{at}.0.weight", 1), (f"{at}.1.bias", 0)))
-    network = stylegan2.Critic(channels, image_channels=agreed(own, ("convs.0.0.weight", 1)))
+    network = made(stylegan2.Critic, own, channels, image_channels=agreed(own, ("convs.0.0.weight", 1)))
     return fill(network, own, renamed(network, critic_rules(n), {}), ignored=CRITIC_FILTERS)
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import nn
 
-from minegan_lite.checkpoints.loading import agreed, count, fill, shaped
-from minegan_lite.checkpoints.parts import check_filters, generator_part
+from minegan_lite.checkpoints.loading import agreed, count, fill, made, shaped
+from minegan_lite.checkpoints.parts import check_filters, generator_part, part
 from minegan_lite.networks import stylegan
 
 NAME = "stylegan-rosinality"
@@ -46,7 +46,7 @@ def generator(state: Mapping[str, Any], averaged: bool) -> nn.Module:
         own, *((f"style.{2 * i + 1}.linear.bias", 0) for i in range(depth)), ("style.1.linear.weight_orig", 1)
     )
     fused = min((i for i in range(1, n) if _has(own, f"{AT}.{i}.conv1.0.")), default=n)
-    network = stylegan.Generator(channels, latent_dim, depth, fused)
+    network = made(stylegan.Generator, own, channels, latent_dim, depth, fused)
     names = {"constant": f"{AT}.0.conv1.input"} | _equal("to_rgb", f"{RGB}.{top}.conv")
     for i in range(depth):
         names |= _equal(f"mapping.layers.{i}", f"style.{2 * i + 1}.linear")
@@ -77,7 +77,7 @@ def generator(state: Mapping[str, Any], averaged: bool) -> nn.Module:
 
 def critic(state: Mapping[str, Any]) -> nn.Module | None:
     """The critic that `state` holds, None where it has none (Layout.critic)."""
-    own = state.get("discriminator", state)
+    own = part(state, "discriminator")
     if not any(key.startswith("from_rgb.") for key in own):
         return None
     check_filters(own, r"\.conv2\.0\.weight(_flip)?$", stylegan.BLUR)
@@ -91,7 +91,7 @@ def critic(state: Mapping[str, Any]) -> nn.Module | None:
         channels.append(agreed(own, (f"{rgb}.bias", 0), (f"{rgb}.weight_orig", 0), (f"{conv}.weight_orig", 1)))
     plain = [i for i in range(n - 1) if _has(own, f"progression.{i}.conv2.1.weight", f"progression.{i}.conv2.1.bias")]
     fused = n - 1 - max(plain, default=-1)
-    network = stylegan.Critic(channels, rgb_activation=activated, fused=fused)
+    network = made(stylegan.Critic, own, channels, rgb_activation=activated, fused=fused)
     names = _equal("from_rgb", places[top][0]) | _equal("score", "linear.linear")
     names |= _equal("last", places[-1][1]) | _equal("dense", f"progression.{n - 1}.conv2.0.conv")
     for i in range(top, n - 1):

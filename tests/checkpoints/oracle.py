@@ -6,6 +6,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from minegan_lite import checkpoints
+from minegan_lite.gan import GAN
+
+# Between two ways to one result, relative to its largest number. Both calculate in double precision, but σ of a layer
+# that iterates on loading is of single precision: wrong by a few eps, in each of about 20 layers. In a gradient a
+# layer's σ counts twice or more, with all that follows it.
+SINGLE = torch.finfo(torch.float32).eps
+OUTPUTS, GRADIENTS = 20 * 4 * SINGLE, 10 * 20 * 4 * SINGLE  # 1e-5, 1e-4
+
 State = dict[str, Tensor]
 
 
@@ -31,21 +40,30 @@ def drawn(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> State:
     return state
 
 
+def load(source, **options) -> GAN:
+    """The checkpoint as a GAN, its weights in double precision from then on."""
+    gan = checkpoints.load(source, **options)
+    for network in (gan.generator, gan.critic):
+        if network is not None:
+            network.double()
+    return gan
+
+
 def double(state: State) -> State:
     return {key: x.double() for key, x in state.items()}
 
 
 def same(ours: Callable, reference: Callable, x: Tensor) -> bool:
-    """Whether two functions of x agree: outputs to 1e-5 of their scale, gradients to x to 1e-4 of theirs."""
+    """Whether two functions of x agree in double precision, in outputs and gradients to x."""
     results = []
-    for function, own in ((ours, x.float()), (reference, x.double())):
-        own = own.clone().requires_grad_()
+    for function in (ours, reference):
+        own = x.clone().requires_grad_()
         out = function(own)
         weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-        results.append((out.double(), torch.autograd.grad((out * weights.to(out.dtype)).sum(), own)[0].double()))
+        results.append((out, torch.autograd.grad((out * weights).sum(), own)[0]))
     (out, gradient), (expected, expected_gradient) = results
     assert expected.std() > 1e-3, "a reference that hardly varies proves nothing"
-    return close(out, expected, 1e-5) and close(gradient, expected_gradient, 1e-4)
+    return close(out, expected, OUTPUTS) and close(gradient, expected_gradient, GRADIENTS)
 
 
 def close(a: Tensor, b: Tensor, tolerance: float) -> bool:

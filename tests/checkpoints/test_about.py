@@ -43,7 +43,7 @@ def test_parameters_are_counted_without_buffers():
     weights = [x for key, x in state.items() if key.endswith(("weight", "bias"))]
     assert told["generator_parameters"] == sum(x.numel() for x in weights)
     assert told["critic_parameters"] is None
-    assert "none here (of this layout: never published)" in checkpoints.format_description(told)
+    assert "none here (of this layout: a file of its own" in checkpoints.format_description(told)
 
 
 def test_a_critic_in_the_same_file_or_in_another_is_counted():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from minegan_lite.checkpoints import load
+from minegan_lite import UserError
 from tests.checkpoints.oracle import (
     attention,
     conv,
@@ -14,6 +14,7 @@ from tests.checkpoints.oracle import (
     down,
     drawn,
     iterated_sigma,
+    load,
     normed,
     same,
     stored_sigma,
@@ -127,12 +128,12 @@ def critic_reference(state, x, labels=None, *, sprung: str = ""):
 
 @pytest.fixture
 def z():
-    return torch.randn(3, 9, generator=torch.Generator().manual_seed(5))
+    return torch.randn(3, 9, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
 
 
 @pytest.fixture
 def x():
-    return torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(6))
+    return torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
 
 
 def test_a_generator_is_the_original(z):
@@ -143,21 +144,21 @@ def test_a_generator_is_the_original(z):
     assert (generator.latent_dim, generator.embedding_dim, generator.image_shape) == (9, EMBEDDING, (3, 16, 16))
     assert len(generator.classes) == CLASSES
     assert gan.prior(2, torch.Generator()).shape == (2, 9)
-    assert same(lambda z: generator(z, generator.embed(LABELS)), lambda z: reference(state, z, LABELS), z)
+    assert same(lambda z: generator(z, generator.embed(LABELS).double()), lambda z: reference(state, z, LABELS), z)
 
 
 @pytest.mark.parametrize("sprung", ["sigma", "eps", "order", "chunks", "gain", "upsample"])
 def test_no_trap_of_the_generator_is_sprung(z, sprung):
     state = generator_state()
     generator = load(state).generator
-    ours = lambda z: generator(z, generator.embed(LABELS))  # noqa: E731
+    ours = lambda z: generator(z, generator.embed(LABELS).double())  # noqa: E731
     assert not same(ours, lambda z: reference(state, z, LABELS, sprung=sprung), z)
 
 
 def test_sigma_stays_the_same_from_call_to_call(z):
     generator = load(generator_state()).generator
     before = {key: x.clone() for key, x in generator.state_dict().items()}
-    first, again = (generator(z, generator.embed(LABELS)) for _ in range(2))
+    first, again = (generator(z, generator.embed(LABELS).double()) for _ in range(2))
     assert torch.equal(first, again)
     assert all(torch.equal(x, before[key]) for key, x in generator.state_dict().items())
 
@@ -176,3 +177,17 @@ def test_no_trap_of_the_critic_is_sprung(x, sprung):
     state = critic_state()
     critic = load(generator_state(), critic=state).critic
     assert not same(critic, lambda x: critic_reference(state, x, sprung=sprung), x)
+
+
+def test_a_variant_that_is_not_supported_is_named_and_not_called_incomplete():
+    """Without --G_shared, as the code's script for CIFAR has it, gains and biases are embeddings of the class itself;
+    with it but without --hier the whole latent goes into the first layer."""
+    state = generator_state()
+    gains = [key for key in state if ".gain." in key or (".bn" in key and ".bias." in key)]
+    unshared = {key: x for key, x in state.items() if key not in gains and key != "shared.weight"}
+    unshared |= {key: torch.zeros(CLASSES, len(state[key])) for key in gains if key.endswith(".weight")}
+    flat = state | {key: state[key][:, :EMBEDDING] for key in gains if key.endswith(".weight")}
+    for variant, words in ((unshared, "not shared (no --G_shared)"), (flat, "not cut into chunks (no --hier)")):
+        with pytest.raises(UserError, match="this variant of BigGAN is not supported") as error:
+            load(variant)
+        assert words in str(error.value)

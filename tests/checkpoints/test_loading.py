@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from minegan_lite import UserError
-from minegan_lite.checkpoints import LAYOUTS, load, loading
+from minegan_lite.checkpoints import LAYOUTS, load, reading, states
 from minegan_lite.gan import GAN
 from tests.checkpoints import test_biggan_deep_hf, test_biggan_pytorch, test_sngan, test_studiogan
 
@@ -60,7 +60,7 @@ def mimicry():
 
 @pytest.mark.parametrize("name", STATES)
 def test_exactly_one_layout_says_yes(name):
-    assert [layout.NAME for layout in LAYOUTS if layout.matches(loading.tidy(STATES[name]))] == [name]
+    assert [layout.NAME for layout in LAYOUTS if layout.matches(states.tidy(STATES[name]))] == [name]
     gan = load(STATES[name], layout=name, name="mine")
     assert gan.name == "mine"
     assert not gan.generator.training
@@ -155,9 +155,9 @@ def test_a_hostile_pickle_is_refused_and_not_run(mimicry, tmp_path, protocol):
 def test_a_refusal_names_what_was_asked_for_and_gives_the_layouts_advice(tmp_path):
     torch.save({"a": Hostile("x")}, tmp_path / "hostile.pth")
     with pytest.raises(UserError, match=r"nothing in it was run: it asks for posix.system; save its state dicts alone"):
-        loading.read(tmp_path / "hostile.pth")
+        reading.read(tmp_path / "hostile.pth")
     with pytest.raises(UserError, match=r"posix.system; convert it first"):
-        loading.read(tmp_path / "hostile.pth", hints={"posix": "convert it first"})
+        reading.read(tmp_path / "hostile.pth", hints={"posix": "convert it first"})
 
 
 @pytest.mark.parametrize("kind", ["new.pth", "old.pth", "weights.safetensors", "weights.npz"])
@@ -237,7 +237,7 @@ def test_a_layouts_own_class_may_be_allowed(tmp_path):
     with patch.dict(sys.modules, {"models": types.ModuleType("models"), "models.config": module}):
         torch.save({"config": config, "netG": {"a": torch.ones(2)}}, path)
     with pytest.raises(UserError, match=r"models.config.Config"):
-        loading.read(path)
-    read = loading.read(path, [(Stand, "models.config.Config")])
+        reading.read(path)
+    read = reading.read(path, [(Stand, "models.config.Config")])
     assert read["config"].depth == 3
-    assert torch.equal(loading.tidy(read)["netG"]["a"], torch.ones(2))
+    assert torch.equal(states.tidy(read)["netG"]["a"], torch.ones(2))

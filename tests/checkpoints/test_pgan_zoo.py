@@ -180,6 +180,39 @@ def test_a_config_that_the_network_is_not_is_refused(written):
         checkpoints.load(written(leakyReluLeak=0.1))
 
 
+@pytest.mark.parametrize("loss", ["WGANGP", "Logistic", "MSE", "DCGAN"])
+def test_the_loss_in_the_config_says_whether_a_tanh_ends_the_generator(written, loss):
+    linear, z = oracle_g(a_file()["avgG"], alpha=0.3), normal(3, LATENT)
+    right, wrong = linear, lambda z: linear(z).tanh()
+    if loss in ("MSE", "DCGAN"):
+        right, wrong = wrong, right
+    generator = checkpoints.load(written(alpha=0.3, lossCriterion=loss)).generator
+    assert agree(generator, right, z)
+    assert differ(generator, wrong, z)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"lossCriterion": "Hinge"}, "has the loss Hinge: known are WGANGP"),
+        ({"lossCriterion": ["MSE"]}, "has the loss"),
+        ({"lossCriterion": None}, "has the loss None"),
+        ({"alpha": math.nan}, "alpha = nan: a share lies between 0 and 1"),
+        ({"alpha": -0.5}, "alpha = -0.5"),
+        ({"alpha": "0.5"}, "alpha = 0.5"),
+        ({"alpha": True}, "alpha = True"),
+        ({"alpha": None}, "alpha = None"),
+        ({"alpha": torch.ones(2)}, "alpha = tensor"),
+        ({"alpha": 1 + 2j}, "alpha ="),
+        ({"categoryVectorDim": 40}, "categoryVectorDim = 40, only 0 is supported"),
+        ({"leakyReluLeak": torch.ones(2)}, "cannot be read in the layout pgan-zoo"),
+    ],
+)
+def test_settings_that_are_none_are_refused(written, settings, words):
+    with pytest.raises(UserError, match=words):
+        checkpoints.load(written(**settings))
+
+
 def test_another_class_in_the_config_is_not_made(tmp_path):
     trace = tmp_path / "run"
 

@@ -8,8 +8,20 @@ import torch
 from torch.nn import functional as F
 
 from minegan_lite import UserError
-from minegan_lite.checkpoints import load
-from tests.checkpoints.oracle import conv, double, down, drawn, iterated_sigma, normed, same, stored_sigma, up
+from tests.checkpoints.oracle import (
+    conv,
+    double,
+    down,
+    drawn,
+    iterated_sigma,
+    load,
+    normed,
+    same,
+    spectral_shapes,
+    spectral_torch,
+    stored_sigma,
+    up,
+)
 
 CHANNELS, LATENT, CLASSES = (12, 8, 4), 5, 4  # 16×16 pixels
 LABELS = torch.tensor([0, 3, 2])
@@ -45,6 +57,45 @@ def mimicry(state, z, *, eps=1e-5, mode="bilinear", bottom=4):
         out = layer(up(bn(h, f"{at}.b1").relu(), mode), f"{at}.c1")
         h = layer(bn(out, f"{at}.b2").relu(), f"{at}.c2") + layer(up(h, mode), f"{at}.c_sc")
     return layer(bn(h, f"b{last}").relu(), f"c{last}").tanh()
+
+
+MIMICRY_CRITICS = {  # pixels: (channels, the last layer, how many blocks pool)
+    32: ((8, 8, 8, 8), "l5", 2),
+    48: ((2, 4, 6, 8, 10), "l5", 4),
+    64: ((2, 4, 6, 8, 10), "l6", 5),
+    128: ((2, 4, 6, 8, 10, 10), "l7", 5),
+}
+
+
+def mimicry_critic_state(channels=MIMICRY_CRITICS[32][0], head="l5") -> dict:
+    """Where a block pools or changes the number of channels, its shortcut has weights."""
+    shapes = spectral_shapes(head, 1, channels[-1])
+    pools = next(pools for own, last, pools in MIMICRY_CRITICS.values() if (len(own), last) == (len(channels), head))
+    for i, (a, b) in enumerate(zip((3, *channels), channels, strict=False), 1):
+        hidden = b if i == 1 else a
+        shapes |= spectral_shapes(f"block{i}.c1", hidden, a, 3, 3) | spectral_shapes(f"block{i}.c2", b, hidden, 3, 3)
+        shapes |= spectral_shapes(f"block{i}.c_sc", b, a, 1, 1) if a != b or i <= pools else {}
+    return drawn(shapes, seed=1)
+
+
+def mimicry_critic(state, x, *, pools, head, sprung=""):
+    state = double(state)
+
+    def weight(name):
+        if sprung == "sigma":
+            return iterated_sigma(state[f"{name}.weight_orig"], state[f"{name}.weight_u"])
+        return spectral_torch(state, name)
+
+    def layer(x, name):
+        return conv(x, weight(name), state[f"{name}.bias"])
+
+    for i in range(1, 1 + max(int(key[5]) for key in state if key.startswith("block"))):
+        before, pool = (x if i == 1 else x.relu()), (down if i <= pools else lambda x: x)
+        shortcut = x if sprung == "out of place" else before
+        if f"block{i}.c_sc.weight_orig" in state:
+            shortcut = layer(shortcut, f"block{i}.c_sc")
+        x = pool(layer(layer(before, f"block{i}.c1").relu(), f"block{i}.c2")) + pool(shortcut)
+    return x.relu().sum((2, 3)) @ weight(head).T + state[f"{head}.bias"]
 
 
 def chainer_state(classes=CLASSES) -> dict:
@@ -121,12 +172,12 @@ def chainer_critic(state, x, labels=None, *, blocks, sprung=""):
 
 @pytest.fixture
 def z():
-    return torch.randn(3, LATENT, generator=torch.Generator().manual_seed(5))
+    return torch.randn(3, LATENT, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
 
 
 @pytest.fixture
 def x():
-    return torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(6))
+    return torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
 
 
 @pytest.mark.parametrize(("channels", "bottom"), [(CHANNELS, 4), ((4, 4, 4, 4), 4), ((8, 4, 4), 6)])
@@ -146,6 +197,26 @@ def test_no_trap_of_mimicry_is_sprung(z, sprung):
     assert not same(load(state).generator, lambda z: mimicry(state, z, **sprung), z)
 
 
+@pytest.mark.parametrize("pixels", MIMICRY_CRITICS)
+def test_a_mimicry_critic_is_the_original(x, pixels):
+    """Those of 48 and 64 pixels differ in the last layer's name alone, and in whether the last block pools."""
+    channels, head, pools = MIMICRY_CRITICS[pixels]
+    state = mimicry_critic_state(channels, head)
+    critic = load(mimicry_state(), critic={"model_state_dict": state, "global_step": 7}).critic
+    assert same(critic, lambda x: mimicry_critic(state, x, pools=pools, head=head), x)
+    for trap in ({"sprung": "sigma"}, {"sprung": "out of place"}, {"pools": pools - 1}):
+        assert not same(critic, lambda x, trap=trap: mimicry_critic(state, x, head=head, **{"pools": pools} | trap), x)
+
+
+def test_a_mimicry_critic_of_another_size_is_refused():
+    state = mimicry_critic_state()
+    odd = {key.replace("l5", "l6"): x for key, x in state.items()}
+    with pytest.raises(UserError, match=r"has 4 blocks and its last layer is 'l6': mimicry's SNGAN critics of 32, 48"):
+        load(mimicry_state(), critic=odd)
+    with pytest.raises(UserError, match="no critic in the layout sngan-mimicry in the given critic"):
+        load(mimicry_state(), critic=mimicry_state())
+
+
 def test_chainer_is_the_original(z, tmp_path):
     state = chainer_state()
     np.savez(tmp_path / "ResNetGenerator_850000.npz", **{key: x.numpy() for key, x in state.items()})
@@ -153,7 +224,7 @@ def test_chainer_is_the_original(z, tmp_path):
     generator = gan.generator
     assert (gan.name, gan.critic) == ("ResNetGenerator_850000", None)
     assert (generator.latent_dim, generator.embedding_dim, generator.image_shape) == (LATENT, CLASSES, (3, 16, 16))
-    assert same(lambda z: generator(z, generator.embed(LABELS)), lambda z: chainer(state, z, LABELS), z)
+    assert same(lambda z: generator(z, generator.embed(LABELS).double()), lambda z: chainer(state, z, LABELS), z)
 
 
 def test_an_unconditional_chainer_is_the_original(z):
@@ -167,7 +238,7 @@ def test_an_unconditional_chainer_is_the_original(z):
 def test_no_trap_of_chainer_is_sprung(z, sprung):
     state = chainer_state()
     generator = load(state).generator
-    ours = lambda z: generator(z, generator.embed(LABELS))  # noqa: E731
+    ours = lambda z: generator(z, generator.embed(LABELS).double())  # noqa: E731
     assert not same(ours, lambda z: chainer(state, z, LABELS, **sprung), z)
 
 

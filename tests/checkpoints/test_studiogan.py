@@ -5,7 +5,6 @@ from itertools import pairwise
 import pytest
 import torch
 
-from minegan_lite.checkpoints import load
 from tests.checkpoints.oracle import (
     attention,
     conv,
@@ -13,6 +12,7 @@ from tests.checkpoints.oracle import (
     down,
     drawn,
     iterated_sigma,
+    load,
     normed,
     same,
     spectral_shapes,
@@ -170,12 +170,12 @@ def critic_reference(state, x, labels=None, *, sprung: str = ""):
 
 @pytest.fixture
 def z():
-    return torch.randn(3, 9, generator=torch.Generator().manual_seed(5))
+    return torch.randn(3, 9, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
 
 
 @pytest.fixture
 def x():
-    return torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(6))
+    return torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_a_generator_is_the_original(z, state, name, embedding_dim):
     generator = gan.generator
     assert (gan.name, gan.critic, len(generator.classes)) == (name, None, CLASSES)
     assert (generator.latent_dim, generator.embedding_dim, generator.image_shape) == (9, embedding_dim, (3, 16, 16))
-    ours = lambda z: generator(z, generator.embed(LABELS))  # noqa: E731
+    ours = lambda z: generator(z, generator.embed(LABELS).double())  # noqa: E731
     assert same(ours, lambda z: reference(state, z, LABELS), z)
     for sprung in ("eps", "gain", "upsample", *(["sigma"] if name == "biggan-studiogan" else [])):
         assert not same(ours, lambda z, sprung=sprung: reference(state, z, LABELS, sprung=sprung), z), sprung
@@ -232,4 +232,4 @@ def test_parametrizations_are_read_as_the_hooks_are(z):
         layer, _, own = key.rpartition(".")
         renamed[f"{layer}.parametrizations.weight.{newer[own]}" if own in newer else key] = x
     a, b = load(state).generator, load(renamed).generator
-    assert torch.equal(a(z, a.embed(LABELS)), b(z, b.embed(LABELS)))
+    assert torch.equal(a(z, a.embed(LABELS).double()), b(z, b.embed(LABELS).double()))
