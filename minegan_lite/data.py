@@ -54,11 +54,13 @@ def few_shot(
     source "uci-digits" with a digit: scikit-learn's digits, written by other hands, in MNIST's place.
     either with mix={0: 0.3, 7: 0.7} in the digit's place: several digits by these shares, in train up to rounding and
         among as many held-out images as the shares allow.
-    source a folder of images, or a list of paths, PIL images or tensors (C, H, W; uint8, or float in [−1, 1]), or a
-        folder that data_scripts/prepare_images.py prepared: n of them (None: four fifths) are train, all others held
-        out. image_shape (C, H, W) is what the generator draws; an image of another shape is refused, or with
-        resize=True converted to grey or RGB, resized (antialiased, shorter side) and cropped at the centre. Tensors,
-        and prepared images, are resized but keep their channels.
+    source a folder of images with its subfolders, or a list of paths, PIL images or tensors (C, H, W; uint8, or float
+        in [−1, 1]), or a folder that data_scripts/prepare_images.py prepared: n of them (None: four fifths) are train,
+        all others held out. Files count by their path in the folder, sorted; hidden ones do not. image_shape (C, H, W)
+        is what the generator draws; an image of another shape is refused, or with resize=True converted to grey or RGB
+        (where transparent, on white), resized (antialiased, shorter side) and cropped at the centre. Tensors, and
+        prepared images, are resized but keep their channels. Floats beyond ±1 by rounding (1e-3) are clamped; a set of
+        floats without a value below 0, in [0, 1] probably, is warned of.
 
     Raises UserError for anything that is not so: unknown source or digit, too few or too many images, unreadable
     or wrongly shaped images, values that are not finite or outside [−1, 1].
@@ -96,8 +98,8 @@ def cache_folder() -> Path:
 
 
 def offline() -> bool:
-    """Whether $MINEGAN_OFFLINE forbids downloads."""
-    return os.environ.get("MINEGAN_OFFLINE", "0") not in ("", "0")
+    """Whether $MINEGAN_OFFLINE forbids downloads: unset, empty, 0, false, no and off do not, all else does."""
+    return os.environ.get("MINEGAN_OFFLINE", "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
 # --- digits -----------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Targets from folders and lists: what few_shot draws from them, and the one clear line for each bad picture."""
 
 import os
+import warnings
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from PIL import Image
 
 from minegan_lite import data
 from minegan_lite.errors import UserError
+from minegan_lite.folders import files_below
+from minegan_lite.images import Unsigned
 
 SHAPE = (1, 8, 8)
 
@@ -38,6 +41,57 @@ def test_a_folder_is_split_by_seed(folder):
     assert len(data.few_shot(folder, image_shape=SHAPE, n=3).held_out) == 7
 
 
+def test_subfolders_count_and_hidden_ones_do_not(folder, tmp_path):
+    """The pictures in the order of their paths, as if they had lain in one folder."""
+    nested, flat = tmp_path / "nested", tmp_path / "flat"
+    flat.mkdir()
+    places = ["b.png", "a/2.png", "a/deep/1.png", "a b/1.png", "c/x.png", "A/z.png"]
+    for value, (name, place) in enumerate(zip("dbcaeA", places, strict=True)):
+        (nested / place).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 20 * value).save(nested / place)
+        Image.new("L", (8, 8), 20 * value).save(flat / f"{name}.png")
+    for hidden in (".git/config", "a/.cache/x", "c/.DS_Store"):
+        (nested / hidden).parent.mkdir(parents=True, exist_ok=True)
+        (nested / hidden).write_text("hidden files are none of ours")
+    assert sorted(places) == [places["dbcaeA".index(name)] for name in sorted("dbcaeA")]
+    own, other = (data.few_shot(path, image_shape=SHAPE, seed=3) for path in (nested, flat))
+    assert torch.equal(own.train, other.train)
+    assert torch.equal(own.held_out, other.held_out)
+    assert data.few_shot(**own.request).train.equal(own.train)
+
+
+def test_links_are_followed_and_no_folder_counts_twice(folder, tmp_path):
+    """Else a picture could be mined with and held out; and a link to the folder itself would have no end."""
+    source = tmp_path / "links"
+    source.mkdir()
+    (source / "b").symlink_to(folder)
+    (source / "a").symlink_to(folder)
+    (folder / "up").symlink_to(source)
+    (folder / "itself").symlink_to(folder)
+    assert [path.relative_to(source).as_posix() for path in files_below(source)] == [f"a/{i}.png" for i in range(10)]
+    target = data.few_shot(source, image_shape=SHAPE)
+    values = torch.cat([target.train, target.held_out])[:, 0, 0, 0]
+    torch.testing.assert_close(values.sort().values, torch.arange(0, 200, 20) / 127.5 - 1)
+
+
+def test_a_folder_that_cannot_be_entered_is_one_line(folder, tmp_path):
+    """As another user than root, whom no rights stop."""
+    locked = folder / "locked"
+    locked.mkdir()
+    locked.chmod(0)
+    user = os.geteuid()
+    try:
+        if user == 0:
+            os.seteuid(65534)
+        for source in (folder, locked):
+            with pytest.raises(UserError, match=r"cannot be read \(Permission denied\)") as caught:
+                data.few_shot(source, image_shape=SHAPE)
+            assert "\n" not in str(caught.value)
+    finally:
+        os.seteuid(user)
+        locked.chmod(0o755)
+
+
 def test_a_prepared_array_is_the_pictures_in_their_order(folder, tmp_path):
     """What data_scripts/prepare_images.py leaves, without that script: images.npy, uint8 (N, C, H, W)."""
     pictures = torch.stack([torch.full(SHAPE, 20 * i, dtype=torch.uint8) for i in range(10)])
@@ -58,11 +112,34 @@ def test_a_prepared_array_is_the_pictures_in_their_order(folder, tmp_path):
         (np.zeros((4, 1, 8, 8)), "holds no pictures"),
         (np.zeros((4, 8, 8), np.uint8), "holds no pictures"),
         (np.array([{}]), "is damaged"),  # pickled: not opened
+        (np.asfortranarray(np.zeros((4, 1, 8, 8), np.uint8)), "in C order"),
     ],
 )
 def test_an_array_that_is_not_of_pictures_is_refused(tmp_path, array, said):
     np.save(tmp_path / "images.npy", array)
     with pytest.raises(UserError, match=said):
+        data.few_shot(tmp_path, image_shape=SHAPE)
+
+
+def test_a_prepared_array_that_is_something_else_is_refused(tmp_path):
+    path = tmp_path / "images.npy"
+    header = b"\x93NUMPY\x01\x00"
+    spoilt = [b"no array", header + b"\x10\x00{'descr': '|u1',(", header + b"\x02\x00((", b"\x93NUMPY\x09\x00"]
+    for shape in ((-4, 1, 8, 8), (1 << 60, 1, 8, 8), (5, 1, 8, 8)):
+        text = repr({"descr": "|u1", "fortran_order": False, "shape": shape}).encode() + b"\n"
+        spoilt.append(header + len(text).to_bytes(2, "little") + text + bytes(256))
+    for content in spoilt:
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"images\.npy is damaged") as caught:
+            data.few_shot(tmp_path, image_shape=SHAPE)
+        assert "\n" not in str(caught.value)
+    np.savez(tmp_path / "z.npz", np.zeros((4, *SHAPE), np.uint8))
+    (tmp_path / "z.npz").replace(path)  # a zip, which numpy would open
+    with pytest.raises(UserError, match="is damaged"):
+        data.few_shot(tmp_path, image_shape=SHAPE)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(UserError, match="is a pipe"):
         data.few_shot(tmp_path, image_shape=SHAPE)
 
 
@@ -135,7 +212,16 @@ def spoil_truncated(folder):
 
 
 def spoil_subfolder(folder):
-    (folder / "5 notes.txt").mkdir()
+    (folder / "class 5").mkdir()
+    (folder / "class 5" / "5 notes.txt").write_text("not an image")
+
+
+def spoil_link(folder):
+    (folder / "5 notes.txt").symlink_to("5 notes.txt")
+
+
+def spoil_pipe(folder):
+    os.mkfifo(folder / "5 notes.txt")
 
 
 def spoil_size(folder):
@@ -151,7 +237,8 @@ def spoil_depth(folder):
 
 
 @pytest.mark.parametrize(
-    "spoil", [spoil_text, spoil_truncated, spoil_subfolder, spoil_size, spoil_channels, spoil_depth]
+    "spoil",
+    [spoil_text, spoil_truncated, spoil_subfolder, spoil_link, spoil_pipe, spoil_size, spoil_channels, spoil_depth],
 )
 def test_one_bad_file_is_refused_by_name(folder, spoil):
     spoil(folder)
@@ -186,9 +273,28 @@ def test_a_missing_folder_and_a_file_are_refused(folder):
             data.few_shot(path, image_shape=SHAPE)
 
 
-def test_a_folder_needs_the_shape_of_the_generator(folder):
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_an_impossible_name_is_one_line(name):
+    with pytest.raises(UserError, match="cannot be read"):
+        data.few_shot(name, image_shape=SHAPE)
+
+
+@pytest.mark.parametrize("shape", [None, 8, (8, 8), (1, 8, 0), (1, 8, 8.0), "188"])
+def test_a_folder_needs_the_shape_of_the_generator(folder, shape):
     with pytest.raises(UserError, match="image_shape"):
-        data.few_shot(folder)
+        data.few_shot(folder, image_shape=shape)
+
+
+def test_floats_in_0_1_are_warned_of_as_a_set():
+    """A single picture may be bright, and bytes are what they are."""
+    bright, dark = torch.full(SHAPE, 0.5), torch.full(SHAPE, -0.5)
+    with pytest.warns(Unsigned, match="the images hold no value below 0"):
+        data.few_shot([bright] * 4, image_shape=SHAPE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data.few_shot([bright, bright, bright, dark], image_shape=SHAPE)
+        data.few_shot([torch.full(SHAPE, 200, dtype=torch.uint8)] * 4, image_shape=SHAPE)
+        data.few_shot([Image.new("L", (8, 8), "white")] * 4, image_shape=SHAPE)
 
 
 @pytest.mark.parametrize(

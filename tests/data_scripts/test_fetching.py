@@ -163,8 +163,18 @@ def test_no_network_is_one_line(tmp_path, monkeypatch):
     assert "run this again" in message
 
 
-def test_offline_forbids_it(remote, tmp_path, monkeypatch):
-    monkeypatch.setenv("MINEGAN_OFFLINE", "1")
+@pytest.mark.parametrize("word", [None, "", " ", "0", "false", "False", "no", "OFF"])
+def test_words_for_online(word, remote, tmp_path, monkeypatch):
+    monkeypatch.delenv("MINEGAN_OFFLINE") if word is None else monkeypatch.setenv("MINEGAN_OFFLINE", word)
+    remote.content = CONTENT
+    fetching.fetch(remote.url, tmp_path / "file.pt", **TERMS)
+    assert len(remote.asked) == 1
+
+
+@pytest.mark.parametrize("word", ["1", "true", "yes", "On", "2", "offline", "whatever"])
+def test_offline_forbids_it(word, remote, tmp_path, monkeypatch):
+    """A word that is not known forbids as well: a connection that nobody wanted cannot be taken back."""
+    monkeypatch.setenv("MINEGAN_OFFLINE", word)
     assert "MINEGAN_OFFLINE" in fails(remote.url, tmp_path / "file.pt")
     assert remote.asked == []
 
