@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from minegan_lite.errors import UserError
+from minegan_lite.locks import LOCK
 
 SETTINGS, STATE = "run.json", "state.pt"
 
@@ -62,7 +63,7 @@ class RunFolder:
             raise UserError(f"{self.path} is a file, not a run folder: choose another output path")
         if (self.path / SETTINGS).exists():
             self._refuse_changes(settings)
-        elif self.path.exists() and any(file.name != f"{SETTINGS}.part" for file in self.path.iterdir()):
+        elif self.path.exists() and any(file.name not in (f"{SETTINGS}.part", LOCK) for file in self.path.iterdir()):
             raise UserError(f"{self.path} is occupied by files that are not a run: choose an empty or new folder")
         else:
             self._start(settings)

@@ -1,0 +1,83 @@
+"""One writer at a time: a lock on a folder that the kernel releases when its process ends, however it ends."""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from minegan_lite.errors import UserError
+
+LOCK = ".lock"  # in the folder, while it is written; a killed process leaves it behind, an empty file that no one holds
+_HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+
+
+@contextlib.contextmanager
+def locked(folder: str | Path) -> Iterator[None]:
+    """Inside: no other process is inside for the same folder. Nothing waits: the second is refused at once.
+
+    A folder that is not there is made, and what was made is removed again where nothing has been put into it.
+    Raises UserError where another process is writing, and where the folder cannot be made or written.
+    """
+    folder = Path(folder)
+    made = [one for one in (folder, *folder.parents) if not os.path.lexists(one)]
+    try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = _acquire(folder)
+        except OSError as error:
+            raise UserError(f"cannot write to {folder}: {error.strerror or error}") from None
+        try:
+            yield
+        finally:
+            _release(folder / LOCK, file)
+    finally:
+        with contextlib.suppress(OSError):  # the first that is not empty ends it
+            for one in made:
+                one.rmdir()
+
+
+def _acquire(folder: Path) -> int:
+    """The locked file, as a descriptor."""
+    path = folder / LOCK
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(file)
+        except OSError as error:
+            os.close(file)
+            if error.errno not in _HELD:
+                raise
+            raise UserError(f"another process is writing to {folder}: wait for its end, or choose another") from None
+        # its last holder may have removed the file after it was opened here: the lock is that of the path
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(file), os.stat(path)):
+                return file
+        os.close(file)
+
+
+def _release(path: Path, file: int) -> None:
+    if os.name == "nt":  # an open file cannot be removed there
+        os.close(file)
+        with contextlib.suppress(OSError):
+            path.unlink()
+        return
+    with contextlib.suppress(OSError):  # a folder that was removed or closed meanwhile
+        path.unlink()
+    os.close(file)
+
+
+def _lock(file: int) -> None:
+    """Takes the lock, or raises one of _HELD. A file system that knows no locks lets everyone in."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+            raise
