@@ -165,10 +165,13 @@ def test_no_damage_to_an_archive_is_more_than_one_line(tmp_path, suffix):
 
 
 def test_a_tar_whose_members_go_backwards_ends(tmp_path):
-    path = tarred(tmp_path / "a.tar", {"a.png": b"x", "b.png": b"y"})
-    content = bytearray(path.read_bytes())
-    content[1024 + 124 : 1024 + 136] = (-2048).to_bytes(12, "big", signed=True)  # its size, in base 256
-    content[1024 + 148 : 1024 + 156] = b"%06o\0 " % (sum(content[1024:1536]) - sum(content[1172:1180]) + 8 * 32)
+    path = tarred(tmp_path / "a.tar", {f"{i}.png": b"x" for i in range(3)})
+    content, last = bytearray(path.read_bytes()), slice(2048, 2560)
+    header = content[last]
+    header[124:136] = (-1536).to_bytes(12, "big", signed=True)  # its size: back to the second
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    content[last] = header
     path.write_bytes(content)
     assert "no readable uncompressed tar" in refusal(path)
 
