@@ -17,9 +17,11 @@ def locked(folder: str | Path) -> Iterator[None]:
     """Inside: no other process is inside for the same folder. Nothing waits: the second is refused at once.
 
     A folder that is not there is made, and what was made is removed again where nothing has been put into it.
-    Raises UserError where another process is writing, and where the folder cannot be made or written.
+    Raises UserError where another process is writing, where the folder cannot be made or written, and for a file.
     """
     folder = Path(folder)
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise UserError(f"{folder} is a file, not a folder: choose another path")
     made = [one for one in (folder, *folder.parents) if not os.path.lexists(one)]
     try:
         try:
