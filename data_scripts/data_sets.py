@@ -3,11 +3,16 @@
 import csv
 import gzip
 import hashlib
+import io
+import re
+import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from minegan_lite.errors import UserError
+from minegan_lite.images import check_regular
 
+LARGEST = 1 << 26  # bytes of a table of labels, unpacked: those of FFHQ's 70,000 have a fifth of that
 SCENES = (
     "bedroom", "bridge", "church_outdoor", "classroom", "conference_room", "dining_room", "kitchen", "living_room",
     "restaurant", "tower",
@@ -123,14 +128,22 @@ def select_people(names: list[str], people: str, labels: Path) -> tuple[list[str
     Raises UserError for other columns or ages, a picture that is there twice, and where nobody is left.
     """
     ids = [PurePosixPath(name).stem for name in names]
-    if not all(i.isdigit() for i in ids) or len(set(map(int, ids))) != len(ids):
+    if not all(re.fullmatch(r"[0-9]{1,9}", i) for i in ids) or len(set(map(int, ids))) != len(ids):
         raise UserError("FFHQ's pictures are called 00000.png and so on, each once: give the folder of one resolution")
+    check_regular(labels)
     try:
-        content = labels.read_bytes()
-        text = (gzip.decompress(content) if labels.suffix == ".gz" else content).decode("utf-8-sig")
+        with open(labels, "rb") as file:
+            content = file.read(LARGEST + 1)
+        text = content
+        if labels.suffix == ".gz":
+            with gzip.open(io.BytesIO(content)) as packed:
+                text = packed.read(LARGEST + 1)
+        if len(text) > LARGEST:
+            raise ValueError("too large")
+        text = text.decode("utf-8-sig")
         rows = list(csv.DictReader(text.splitlines()))
         chosen = {int(row.get("id") or row["image_number"]) for row in rows if _belongs(row, people)}
-    except (OSError, EOFError, KeyError, TypeError, ValueError) as error:
+    except (OSError, EOFError, zlib.error, csv.Error, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{labels} are no labels ({type(error).__name__}: {error}): a CSV with id or image_number, gender, and age "
             f"or age_group is needed, such as {LABELS}"

@@ -11,6 +11,8 @@ Files go into weights/public of the cache ($MINEGAN_CACHE, else the user's cache
 """
 
 import argparse
+import pickletools
+import shutil
 import sys
 from pathlib import Path
 
@@ -19,23 +21,54 @@ from fetching import fetch
 from public_weights import TABLE, Weights
 from terminal import columns, status
 
-from minegan_lite import data
+from minegan_lite import checkpoints, data
 from minegan_lite.errors import UserError
+from minegan_lite.impostors import refuse_impostor
 
 
 def get(row: Weights, folder: Path, accept: bool) -> str:
     """Brings the files of a row into folder/NAME and returns the lines that load them. Raises UserError as fetch."""
     place = folder / row.name
-    for file in row.files:
-        path = place / file.name
-        record = fetch(file.url, path, licence=row.licence, page=row.origin, accept=accept, prefix=file.sha256)
+    paths = [place / file.name for file in row.files]
+    for i, (file, path) in enumerate(zip(row.files, paths, strict=True)):
+
+        def opens(candidate: Path, before: list[Path] = paths[:i]) -> None:
+            _open(row, [*before, candidate], place)
+
+        terms = {"licence": row.licence, "page": row.origin, "accept": accept, "prefix": file.sha256}
+        record = fetch(file.url, path, **terms, opens=opens)
         size, seen = record["bytes"] / 1e6, record["first_seen"]
         print(f"{path}: {size:.1f} MB, sha256 {record['sha256'][:12]}…, as first seen {seen}")
-    parts = unpack(path, place, row.members) if row.members else [place / file.name for file in row.files]
+    parts = unpack(paths[0], place, row.members, row.most) if row.members else paths
     critic = f", critic={str(parts[1])!r}" if len(parts) > 1 else ""
     comment = "" if row.critic else "  # no critic in these weights"
     hint = f"# {row.hint}\n" if row.hint else ""
     return f"{hint}gan = minegan_lite.checkpoints.load({str(parts[0])!r}{critic}, name={row.name!r}){comment}"
+
+
+def _open(row: Weights, files: list[Path], place: Path) -> None:
+    """Raises UserError where these files of a row, the first ones, are not what its layout reads.
+
+    Those that the layout refuses to open for what a pickle could run (the rows with a hint) are walked through instead,
+    from the first opcode to the last, without running any.
+    """
+    refuse_impostor(files[-1])
+    if row.hint:
+        try:
+            with open(files[-1], "rb") as file:
+                for _ in pickletools.genops(file):
+                    pass
+        except Exception as error:  # pickletools meets damage with many kinds of exception
+            raise UserError(f"{files[-1]} is no whole pickle ({type(error).__name__})") from error
+    elif not row.members:
+        checkpoints.describe(files[0], row.layout, critic=files[1] if len(files) > 1 else None)
+    else:
+        folder = place / ".opening"  # of one name, so that the next call clears what a kill leaves
+        try:
+            generator, *critic = unpack(files[0], folder, row.members, row.most)
+            checkpoints.describe(generator, row.layout, critic=critic[0] if critic else None)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def listing() -> str:

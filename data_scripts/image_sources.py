@@ -1,6 +1,7 @@
 """Where pictures come from: a folder, a zip, an uncompressed tar, or the LMDB that LSUN is published in."""
 
 import os
+import stat
 import zipfile
 from collections.abc import Callable, Collection
 from pathlib import Path, PurePosixPath
@@ -9,6 +10,8 @@ from types import ModuleType
 from archives import DAMAGED, tar_members, zip_members
 
 from minegan_lite.errors import UserError
+from minegan_lite.folders import files_below
+from minegan_lite.images import check_regular
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 LARGEST = 1 << 28  # bytes of one file: no picture is that large
@@ -26,10 +29,13 @@ def open_source(path: Path, folders: Collection[str] | None = None) -> tuple[lis
     Raises UserError for a source that is missing, of another kind, damaged or hostile, or without such pictures; the
     function raises Unreadable for a damaged file.
     """
-    if path.is_dir():
+    try:
+        is_folder = stat.S_ISDIR(os.stat(path).st_mode)
+    except (OSError, ValueError) as error:
+        why = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+        raise UserError(f"{path} {why}: give the folder, zip or tar with the pictures") from None
+    if is_folder:
         files, read = _lmdb(path) if (path / "data.mdb").exists() else _folder(path)
-    elif not path.exists():
-        raise UserError(f"{path} does not exist: give the folder, zip or tar with the pictures")
     elif path.suffix == ".zip":
         files, read = _zip(path)
     elif path.suffix == ".tar":
@@ -56,11 +62,14 @@ def _is_picture(name: str) -> bool:
 
 def _folder(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
     def read(name: str) -> bytes:
-        if (path / name).stat().st_size > LARGEST:
+        status = (path / name).stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable("no regular file")
+        if status.st_size > LARGEST:
             raise Unreadable("too large")
         return (path / name).read_bytes()
 
-    files = (Path(at, name).relative_to(path).as_posix() for at, _, found in os.walk(path) for name in found)
+    files = (file.relative_to(path).as_posix() for file in files_below(path))
     return list(filter(_is_picture, files)), read
 
 
@@ -69,10 +78,12 @@ def _zip(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
     opened = zipfile.ZipFile(path)
 
     def read(name: str) -> bytes:
-        if members[name].file_size > LARGEST:
+        member = members[name]
+        if member.file_size > LARGEST:
             raise Unreadable("too large")
         try:
-            return opened.read(members[name])
+            with opened.open(member) as file:
+                return file.read(member.file_size + 1)  # without a bound, whatever it unpacks to would be in memory
         except DAMAGED as error:
             raise Unreadable(type(error).__name__) from error
 
@@ -95,13 +106,24 @@ def _tar(path: Path, folders: Collection[str] | None) -> tuple[list[str], Callab
 
 def _lmdb(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
     lmdb = need_lmdb()
+    check_regular(path / "data.mdb")
     try:
         opened = lmdb.open(str(path), readonly=True, lock=False, readahead=False)
         transaction = opened.begin()
         keys = {key.decode("ascii"): key for key in transaction.cursor().iternext(values=False)}
     except (lmdb.Error, UnicodeDecodeError) as error:
         raise UserError(f"{path} is no readable LMDB of pictures ({error}): unpack it again") from error
-    return list(keys), lambda name: transaction.get(keys[name])
+
+    def read(name: str) -> bytes:
+        try:
+            content = transaction.get(keys[name])
+        except lmdb.Error as error:
+            raise Unreadable(type(error).__name__) from error
+        if len(content) > LARGEST:
+            raise Unreadable("too large")
+        return content
+
+    return list(keys), read
 
 
 def need_lmdb() -> ModuleType:
@@ -118,5 +140,5 @@ def need_lmdb() -> ModuleType:
 def _hides_lmdb(path: Path) -> bool:
     """Whether an LMDB lies deeper in a folder, or in a zip."""
     if path.is_dir():
-        return next(path.rglob("data.mdb"), None) is not None
+        return any(file.name == "data.mdb" for file in files_below(path))
     return path.suffix == ".zip" and any(member.filename.endswith("data.mdb") for member in zip_members(path))

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from archives import unpack
+from archives import RATIO, check_archive, unpack
 from data_sets import LABELS, TABLE, DataSet, select_people
 from fetching import fetch
 from image_cache import finished, prepare
@@ -35,6 +35,8 @@ from terminal import columns, status
 
 from minegan_lite import data
 from minegan_lite.errors import UserError
+from minegan_lite.images import printable
+from minegan_lite.impostors import refuse_impostor
 
 
 def run(row: DataSet, args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
@@ -67,8 +69,15 @@ def _fetched(row: DataSet, accept: bool) -> Path:
     if row.name.startswith("lsun-"):
         need_lmdb()
     path = data.cache_folder() / "data_sets" / row.archive
-    fetch(row.url, path, licence=row.licence, page=row.page, accept=accept, md5=row.md5)
-    return unpack(path, path.with_suffix(""), ["data.mdb"])[0].parent if row.name.startswith("lsun-") else path
+
+    def opens(candidate: Path) -> None:
+        refuse_impostor(candidate)
+        check_archive(candidate, row.archive)
+
+    fetch(row.url, path, licence=row.licence, page=row.page, accept=accept, md5=row.md5, opens=opens)
+    if not row.name.startswith("lsun-"):
+        return path
+    return unpack(path, path.with_suffix(""), ["data.mdb"], RATIO * path.stat().st_size)[0].parent
 
 
 def listing() -> str:
@@ -101,8 +110,10 @@ def main(arguments: list[str] | None = None) -> int:
         if args.data_set not in TABLE:
             raise UserError(f"unknown data set {args.data_set!r}: --list names those that there are")
         out, manifest = run(TABLE[args.data_set], args)
-        count, shape = manifest["count"], tuple(manifest["shape"][1:])
-        print(f"{out}: {count} pictures, {len(manifest['skipped'])} skipped, sha256 {manifest['sha256'][:12]}…")
+        count, shape, skipped = manifest["count"], tuple(manifest["shape"][1:]), len(manifest["skipped"])
+        print(f"{printable(out)}: {count} pictures, {skipped} skipped, sha256 {manifest['sha256'][:12]}…")
+        if skipped:
+            print(f"# manifest.json names the {skipped}; once they are mended, delete the folder and prepare it again")
         print(f"target = minegan_lite.few_shot({str(out)!r}, n={max(2, min(100, count // 2))}, image_shape={shape})")
 
     return status("prepare_images.py", work)

@@ -44,6 +44,11 @@ class Weights:
     critic: bool = True
     hint: str = ""
 
+    @property
+    def most(self) -> int:
+        """Bytes that the members may have: the networks', and a fifth for what else such files say."""
+        return int(float(self.size.removeprefix("≥ ")) * 1.2e6)
+
 
 def _biggan() -> list[Weights]:
     origin = "https://github.com/ajbrock/BigGAN-PyTorch"

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from minegan_lite.digits import load_mnist, load_uci
 from minegan_lite.errors import UserError
-from minegan_lite.images import is_prepared, read_image, read_prepared, short, to_signed
+from minegan_lite.folders import few_images
+from minegan_lite.images import short, to_signed
 
 DIGITS = {"mnist": load_mnist, "uci-digits": load_uci}
 
@@ -53,11 +54,13 @@ def few_shot(
     source "uci-digits" with a digit: scikit-learn's digits, written by other hands, in MNIST's place.
     either with mix={0: 0.3, 7: 0.7} in the digit's place: several digits by these shares, in train up to rounding and
         among as many held-out images as the shares allow.
-    source a folder of images, or a list of paths, PIL images or tensors (C, H, W; uint8, or float in [−1, 1]), or a
-        folder that data_scripts/prepare_images.py prepared: n of them (None: four fifths) are train, all others held
-        out. image_shape (C, H, W) is what the generator draws; an image of another shape is refused, or with
-        resize=True converted to grey or RGB, resized (antialiased, shorter side) and cropped at the centre. Tensors,
-        and prepared images, are resized but keep their channels.
+    source a folder of images with its subfolders, or a list of paths, PIL images or tensors (C, H, W; uint8, or float
+        in [−1, 1]), or a folder that data_scripts/prepare_images.py prepared: n of them (None: four fifths) are train,
+        all others held out. Files count by their path in the folder, sorted; hidden ones do not. image_shape (C, H, W)
+        is what the generator draws; an image of another shape is refused, or with resize=True converted to grey or RGB
+        (where transparent, on white), resized (antialiased, shorter side) and cropped at the centre. Tensors, and
+        prepared images, are resized but keep their channels. Floats beyond ±1 by rounding (1e-3) are clamped; a set of
+        floats without a value below 0, in [0, 1] probably, is warned of.
 
     Raises UserError for anything that is not so: unknown source or digit, too few or too many images, unreadable
     or wrongly shaped images, values that are not finite or outside [−1, 1].
@@ -79,8 +82,9 @@ def few_shot(
         return replace(target, request={"source": source, "mix": sorted(shares.items()), "n": n, "seed": seed})
     if digit is not None or mix is not None:
         raise UserError(f"digits go with the sources 'mnist' and 'uci-digits', not with {short(source)}")
-    target = _few_images(source, n, seed, image_shape, resize)
-    if target.origin != "folder":
+    train, held_out, name, origin = few_images(source, n, seed, image_shape, resize)
+    target = FewShot(train, held_out, name, None, origin, seed)
+    if origin != "folder":
         return target
     folder = {"source": str(Path(source).resolve()), "image_shape": list(image_shape), "resize": resize}
     return replace(target, request={**folder, "n": n, "seed": seed})
@@ -94,8 +98,8 @@ def cache_folder() -> Path:
 
 
 def offline() -> bool:
-    """Whether $MINEGAN_OFFLINE forbids downloads."""
-    return os.environ.get("MINEGAN_OFFLINE", "0") not in ("", "0")
+    """Whether $MINEGAN_OFFLINE forbids downloads: unset, empty, 0, false, no and off do not, all else does."""
+    return os.environ.get("MINEGAN_OFFLINE", "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
 # --- digits -----------------------------------------------------------------------------------------------------
@@ -149,32 +153,3 @@ def _mixed_digits(source: str, shares: dict[int, float], n: int | None, seed: in
     held_out = shuffled([part.held_out[: round(m * shares[digit])] for digit, part in parts.items()])
     name = f"{source}:" + "+".join(f"{digit}×{share:g}" for digit, share in shares.items())
     return FewShot(train, held_out, name, None, source, seed)
-
-
-# --- folders and lists ------------------------------------------------------------------------------------------
-
-
-def _few_images(source: Any, n: int | None, seed: int, image_shape: tuple | None, resize: bool) -> FewShot:
-    if isinstance(source, (str, Path)):
-        if not Path(source).is_dir():
-            raise UserError(
-                f"{str(source)!r} is no folder: give one with images, or 'mnist' or 'uci-digits' with a digit"
-            )
-        folder = Path(source)
-        files = (path for path in folder.iterdir() if not path.name.startswith("."))
-        items = list(read_prepared(folder)) if is_prepared(folder) else sorted(files)
-        name, origin = folder.resolve().name, "folder"
-    elif isinstance(source, (Sequence, Tensor)):
-        items, name, origin = list(source), "images", "images"
-    else:
-        raise UserError(f"unknown source {short(source)}: 'mnist', 'uci-digits', a folder or a list of images")
-    if image_shape is None or len(image_shape) != 3:
-        raise UserError(f"images need image_shape=(C, H, W), the generator's, got {image_shape!r}")
-    if len(items) < 4:
-        raise UserError(f"{name} holds {len(items)} images: at least 4 are needed, 2 to mine with and 2 held out")
-    if n is not None and n > len(items) - 2:
-        raise UserError(f"{name} holds {len(items)} images: at most {len(items) - 2} to mine with, {n} were asked for")
-    n = n or min(4 * len(items) // 5, len(items) - 2)
-    images = torch.stack([read_image(item, i, tuple(image_shape), resize) for i, item in enumerate(items)])
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
-    return FewShot(images[order[:n]], images[order[n:]], name, None, origin, seed)

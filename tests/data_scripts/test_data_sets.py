@@ -85,7 +85,7 @@ def test_other_labels_are_one_line(tmp_path, labels, said):
 
 
 def test_labels_that_are_missing_or_cut_are_one_line(tmp_path):
-    with pytest.raises(UserError, match="FileNotFoundError"):
+    with pytest.raises(UserError, match=r"nothing\.csv cannot be read"):
         select_people(NAMES, "women", tmp_path / "nothing.csv")
     (tmp_path / "labels.csv.gz").write_bytes(gzip.compress(AGES.encode())[:-9])
     with pytest.raises(UserError, match="EOFError"):
@@ -123,3 +123,31 @@ def test_the_page_names_every_data_set_and_only_weights_that_there_are():
         category = {"lsun": "`lsun-CATEGORY`", "places365": f" {part}", "imagenet": f" {part}"}.get(prefix, f"`{name}`")
         assert category in pictures, name
     assert len(data_sets.SCENES + data_sets.OBJECTS) == 2 + 28  # as the page says
+
+
+def test_hostile_labels_are_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(data_sets, "LARGEST", 1 << 18)
+    text = b"id,gender,age\n0,male," + b"3" * 200_000 + b"\n"  # a field longer than the csv module takes
+    contents = {
+        "a.csv": text,
+        "b.csv": b"id,gender,age\n" + b"9" * 5000 + b",female,3\n",
+        "c.csv": b"id,gender,age\n\xff",
+    }
+    contents["d.csv.gz"] = b"\x1f\x8b\x08" + bytes(30)
+    bomb = gzip.compress(b"id,gender,age\n0,female,3\n" + b"\n" * (1 << 24))
+    contents["e.csv.gz"] = bomb
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=re.escape(name)) as failure:
+            data_sets.select_people(["1.png"], "children", tmp_path / name)
+        assert "\n" not in str(failure.value)
+        assert ("too large" in str(failure.value)) == (name == "e.csv.gz")
+    os.mkfifo(tmp_path / "f.csv")
+    with pytest.raises(UserError, match="is a pipe"):
+        data_sets.select_people(["1.png"], "children", tmp_path / "f.csv")
+
+
+@pytest.mark.parametrize("name", ["².png", "9" * 5000 + ".png", "٣.png"])
+def test_numbers_that_are_none_are_one_line(name, tmp_path):
+    with pytest.raises(UserError, match=r"called 00000\.png"):
+        data_sets.select_people([name], "children", tmp_path / "labels.csv")

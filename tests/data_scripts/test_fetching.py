@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import random
 import socket
 
@@ -9,6 +10,7 @@ import fetching
 import pytest
 
 from minegan_lite.errors import UserError
+from minegan_lite.locks import locked
 
 CONTENT = random.Random(0).randbytes(300_000)
 OTHER = random.Random(1).randbytes(300_000)
@@ -163,8 +165,18 @@ def test_no_network_is_one_line(tmp_path, monkeypatch):
     assert "run this again" in message
 
 
-def test_offline_forbids_it(remote, tmp_path, monkeypatch):
-    monkeypatch.setenv("MINEGAN_OFFLINE", "1")
+@pytest.mark.parametrize("word", [None, "", " ", "0", "false", "False", "no", "OFF"])
+def test_words_for_online(word, remote, tmp_path, monkeypatch):
+    monkeypatch.delenv("MINEGAN_OFFLINE") if word is None else monkeypatch.setenv("MINEGAN_OFFLINE", word)
+    remote.content = CONTENT
+    fetching.fetch(remote.url, tmp_path / "file.pt", **TERMS)
+    assert len(remote.asked) == 1
+
+
+@pytest.mark.parametrize("word", ["1", "true", "yes", "On", "2", "offline", "whatever"])
+def test_offline_forbids_it(word, remote, tmp_path, monkeypatch):
+    """A word that is not known forbids as well: a connection that nobody wanted cannot be taken back."""
+    monkeypatch.setenv("MINEGAN_OFFLINE", word)
     assert "MINEGAN_OFFLINE" in fails(remote.url, tmp_path / "file.pt")
     assert remote.asked == []
 
@@ -172,7 +184,8 @@ def test_offline_forbids_it(remote, tmp_path, monkeypatch):
 def test_a_folder_that_cannot_be_written_is_one_line(remote, tmp_path):
     remote.content = CONTENT
     (tmp_path / "folder").write_text("a file")
-    assert "cannot be written" in fails(remote.url, tmp_path / "folder" / "file.pt")
+    assert str(tmp_path / "folder") in fails(remote.url, tmp_path / "folder" / "file.pt")
+    assert (tmp_path / "folder").read_text() == "a file"
 
 
 def test_a_file_brought_by_hand_is_first_sight(tmp_path):
@@ -190,6 +203,127 @@ def test_a_wrong_file_brought_by_hand_is_refused(tmp_path):
     assert "not the published file" in fails(None, tmp_path / "file.pt", md5=hashlib.md5(CONTENT).hexdigest())
 
 
-def test_a_damaged_record_is_one_line(tmp_path):
-    (tmp_path / "file.pt.json").write_text("{")
-    assert "file.pt.json is damaged" in fails(None, tmp_path / "file.pt")
+RECORD = {"url": "u", "sha256": digest(CONTENT), "bytes": 300_000, "first_seen": "2026-01-01", "accepted_licence": "l"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", "3", "null", "[" * 100_000, "\udcff", json.dumps({"sha256": digest(CONTENT)})]
+    + [json.dumps(RECORD | wrong) for wrong in ({"sha256": 3}, {"sha256": "x"}, {"bytes": "1"}, {"first_seen": None})]
+    + [json.dumps(RECORD | {"bytes": float("nan")})],
+)
+def test_a_damaged_record_is_one_line(text, tmp_path):
+    (tmp_path / "file.pt").write_bytes(CONTENT)
+    (tmp_path / "file.pt.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert "file.pt.json is damaged: delete it" in fails(None, tmp_path / "file.pt")
+    (tmp_path / "file.pt.json").write_text(json.dumps(RECORD))
+    assert fetching.fetch(None, tmp_path / "file.pt", **TERMS) == RECORD
+
+
+@pytest.mark.parametrize("note", ["", "[]", "{}", '{"version": 3, "total": 300000}', '{"version": null, "total": "x"}'])
+def test_a_damaged_note_begins_the_download_again(remote, cut, note):
+    cut.with_name("file.pt.part.json").write_text(note)
+    fetching.fetch(remote.url, cut, **TERMS)
+    assert cut.read_bytes() == CONTENT
+    assert remote.asked == [None, None]
+
+
+# --- opened before it is trusted --------------------------------------------------------------------------------
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 300000\n"
+
+
+@pytest.mark.parametrize(
+    "impostor", [b"<!DOCTYPE html><p>quota exceeded", POINTER, b""], ids=["page", "pointer", "empty"]
+)
+def test_what_is_no_file_is_not_recorded_and_the_good_one_is_taken(remote, tmp_path, impostor):
+    """Under any type that a server may give it, and brought by hand."""
+    remote.content = impostor
+    assert "save the file as" in fails(remote.url, tmp_path / "file.pt")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file.pt").write_bytes(impostor)
+    assert "delete" in fails(remote.url, tmp_path / "file.pt")
+    assert [path.name for path in tmp_path.iterdir()] == ["file.pt"]
+    (tmp_path / "file.pt").unlink()
+    remote.content = CONTENT
+    assert fetching.fetch(remote.url, tmp_path / "file.pt", **TERMS)["sha256"] == digest(CONTENT)
+
+
+def test_what_does_not_open_is_not_recorded(remote, tmp_path):
+    def opens(path):
+        if path.read_bytes() != CONTENT:
+            raise UserError("it does not open")
+
+    remote.content = OTHER
+    assert "it does not open" in fails(remote.url, tmp_path / "file.pt", opens=opens)
+    assert list(tmp_path.iterdir()) == []
+    remote.content = CONTENT
+    fetching.fetch(remote.url, tmp_path / "file.pt", **TERMS, opens=opens)
+
+
+def test_a_quota_page_does_not_cost_what_has_come(remote, cut):
+    remote.content, remote.type = b"<html>quota exceeded</html>", "text/html"
+    assert "a web page came" in fails(remote.url, cut)
+    remote.content, remote.type = CONTENT, "application/zip"
+    fetching.fetch(remote.url, cut, **TERMS)
+    assert remote.asked[-1] == f"bytes={fetching.CHUNK}-"
+
+
+# --- other processes, kills, and what is in the way -------------------------------------------------------------
+
+
+def test_one_process_fetches_at_a_time(remote, tmp_path):
+    remote.content = CONTENT
+    with locked(tmp_path):
+        assert "another process is writing" in fails(remote.url, tmp_path / "file.pt")
+    record = fetching.fetch(remote.url, tmp_path / "file.pt", **TERMS)
+    with locked(tmp_path):
+        assert fetching.fetch(remote.url, tmp_path / "file.pt", **TERMS) == record  # which needs no writing
+
+
+def test_a_kill_between_the_file_and_its_record(remote, tmp_path, monkeypatch):
+    """The file is in its place, whole, and nothing is recorded: it is opened, and taken, without the network."""
+    remote.content, path = CONTENT, tmp_path / "file.pt"
+
+    def killed(at, content, write=fetching.write_atomically):
+        if at.name == "file.pt.json":
+            raise KeyboardInterrupt
+        write(at, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fetching, "write_atomically", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fetching.fetch(remote.url, path, **TERMS)
+    assert path.read_bytes() == CONTENT
+    fetching.fetch(remote.url, path, **TERMS)
+    assert len(remote.asked) == 1
+    (tmp_path / "file.pt.part.json").write_text("{}")  # as a kill just behind the last record leaves it
+    fetching.fetch(remote.url, path, **TERMS)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["file.pt", "file.pt.json"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_a_full_disk_says_what_is_kept(remote, tmp_path, monkeypatch):
+    remote.content = CONTENT
+    real = open
+
+    def full(path, mode="r", *args, **kwargs):
+        return real("/dev/full" if str(path).endswith(".part") and "a" in mode else path, mode, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fetching, "open", full, raising=False)
+        line = fails(remote.url, tmp_path / "file.pt")
+    assert "No space left on device" in line
+    assert "MB are kept" in line
+    fetching.fetch(remote.url, tmp_path / "file.pt", **TERMS)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["file.pt", "file.pt.json"]
+
+
+@pytest.mark.parametrize("name", ["file.pt", "file.pt.part"])
+def test_a_pipe_in_the_way_is_not_waited_for(remote, tmp_path, name):
+    remote.content = CONTENT
+    os.mkfifo(tmp_path / name)
+    if name == "file.pt":
+        assert "is a pipe" in fails(remote.url, tmp_path / name)
+    else:
+        fetching.fetch(remote.url, tmp_path / "file.pt", **TERMS)

@@ -2,7 +2,9 @@
 
 import io
 import json
+import pickle
 import re
+import struct
 import subprocess
 import sys
 import zipfile
@@ -26,9 +28,9 @@ def saved(state: dict) -> bytes:
     return buffer.getvalue()
 
 
-def zipped(**members: bytes) -> bytes:
+def zipped(kind: int = zipfile.ZIP_STORED, **members: bytes) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
+    with zipfile.ZipFile(buffer, "w", kind) as archive:
         for name, content in members.items():
             archive.writestr(f"138k/{name}.pth", content)
     return buffer.getvalue()
@@ -137,17 +139,20 @@ def test_a_zip_with_two_networks_loads_by_the_line_that_is_printed(row, remote, 
     assert json.loads((place / "small.zip.json").read_text())["accepted_licence"] == "research only"
 
 
-def test_two_files_are_two_downloads_and_one_line(row, remote, capsys, tmp_path):
-    remote.content = saved({})
-    row(files=tuple(public_weights.File(f"{part}.pth", remote.url) for part in "GD"))
+def test_two_files_are_two_downloads_and_one_line(row, serve, capsys, tmp_path):
+    contents = {"G.pth": saved(generator_state()), "D.pth": saved(critic_state())}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    address = serve(tmp_path)
+    row(files=tuple(public_weights.File(name, address + name) for name in contents))
     line = printed(capsys, "small", "--accept-licence", "--out", str(tmp_path)).splitlines()[-1]
     paths = tmp_path / "small" / "G.pth", tmp_path / "small" / "D.pth"
     assert line.startswith(f"gan = minegan_lite.checkpoints.load({str(paths[0])!r}, critic={str(paths[1])!r}")
-    assert len(remote.asked) == 2
+    assert [path.read_bytes() for path in paths] == list(contents.values())
 
 
 def test_the_second_time_nothing_is_fetched_and_no_licence_asked_for(row, remote, capsys, tmp_path):
-    remote.content = saved({})
+    remote.content = saved(generator_state())
     row(critic=False)
     first = printed(capsys, "small", "--accept-licence", "--out", str(tmp_path))
     assert printed(capsys, "small", "--out", str(tmp_path)) == first
@@ -169,13 +174,112 @@ def test_a_zip_that_leaves_its_folder_is_refused(row, remote, capsys, tmp_path):
     remote.content = buffer.getvalue()
     row(members=("G_ema.pth",))
     assert "leaves its folder" in get_failure(capsys, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["small"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_zip_without_the_networks_is_refused(row, remote, capsys, tmp_path):
     remote.content = zipped(G=b"x")
     row(members=("G_ema.pth", "D.pth"))
     assert "G_ema.pth, D.pth once" in get_failure(capsys, tmp_path)
+
+
+MEMBERS = {"members": ("G_ema.pth", "D.pth")}
+
+
+def good() -> bytes:
+    return zipped(G_ema=saved(generator_state()), D=saved(critic_state()))
+
+
+def spoilt(content: bytes, at: float) -> bytes:
+    """One byte changed, at so many parts of the whole."""
+    place = int(len(content) * at)
+    return content[:place] + bytes([content[place] ^ 255]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"<html>quota</html>",
+        b"version https://git-lfs.github.com/spec/v1\n",
+        b"PK\x03\x04" + bytes(99),
+        good()[:-30],
+        good()[: len(good()) // 2],
+        spoilt(good(), 0.4),
+        spoilt(good(), 0.9),
+        zipped(G_ema=b"<html>", D=saved(critic_state())),
+        zipped(G_ema=saved({}), D=saved({})),
+        zipped(G_ema=saved(generator_state()), D=saved(generator_state())),
+    ],
+)
+def test_nothing_is_recorded_of_what_does_not_open(row, remote, capsys, tmp_path, content):
+    """And the good file that comes afterwards is taken."""
+    row(**MEMBERS)
+    remote.content = content
+    assert "save the file as" in get_failure(capsys, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    remote.content = good()
+    printed(capsys, "small", "--accept-licence", "--out", str(tmp_path))
+    assert sorted(path.name for path in (tmp_path / "small").iterdir()) == [
+        "D.pth", "G_ema.pth", "small.zip", "small.zip.json",
+    ]  # fmt: skip
+
+
+def test_a_second_file_that_is_no_critic_is_not_recorded(row, remote, capsys, tmp_path):
+    remote.content = saved(generator_state())
+    row(files=tuple(public_weights.File(f"{part}.pth", remote.url) for part in "GD"))
+    get_failure(capsys, tmp_path)
+    assert sorted(path.name for path in (tmp_path / "small").iterdir()) == ["G.pth", "G.pth.json"]
+
+
+def test_a_pickle_that_may_not_be_opened_is_walked_through(row, remote, capsys, tmp_path):
+    """Not one of its opcodes runs, which this one's would tell."""
+    trace = tmp_path / "ran"
+    content = b"cpathlib\nPath\n(V" + str(trace).encode() + b"\ntR0cos\nmkdir\n(V" + str(trace).encode() + b"\ntR."
+    row(files=(public_weights.File("small.pkl", remote.url),), hint="convert it")
+    for cut in (content[:-1], b"no pickle"):
+        remote.content = cut
+        assert "is no whole pickle" in get_failure(capsys, tmp_path / "out")
+    remote.content = content
+    printed(capsys, "small", "--accept-licence", "--out", str(tmp_path / "out"))
+    assert not trace.exists()
+    pickle.loads(content)
+    assert trace.exists()
+
+
+def test_members_larger_than_the_table_says_are_not_unpacked(row, remote, capsys, tmp_path, monkeypatch):
+    """3 MB of zeros in 3 kB, where the row says 1 MB; and the same behind a header that claims 100 bytes."""
+    row(**MEMBERS)
+    bomb = zipped(zipfile.ZIP_DEFLATED, G_ema=bytes(3_000_000), D=b"x")
+    lying = bomb.replace(struct.pack("<I", 3_000_000), struct.pack("<I", 100))
+    largest = []
+
+    def counted(packed, file, length):
+        while chunk := packed.read(length):
+            largest.append(file.write(chunk))
+
+    monkeypatch.setattr("archives.shutil.copyfileobj", counted)
+    for content, said in ((bomb, "unpacks to 3 MB, 1 are expected"), (lying, "damaged at G_ema.pth")):
+        remote.content = content
+        assert said in get_failure(capsys, tmp_path)
+        assert list(tmp_path.iterdir()) == []
+    assert sum(largest) <= 100
+
+
+def test_the_table_leaves_room_for_the_published_members():
+    """BigGAN at 128 pixels, as its code counts: 70.4 million numbers of the generator, 87.9 of the critic."""
+    for name in ("biggan-128", "biggan-128-100k"):
+        assert TABLE[name].most > 4 * (70.5e6 + 88e6)
+
+
+def test_what_a_kill_leaves_of_an_opening_is_cleared(row, remote, capsys, tmp_path):
+    left = tmp_path / "small" / ".opening"
+    left.mkdir(parents=True)
+    (left / "G_ema.pth.part").write_bytes(b"half")
+    remote.content = good()
+    row(**MEMBERS)
+    printed(capsys, "small", "--accept-licence", "--out", str(tmp_path))
+    assert not left.exists()
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,12 @@ import prepare_images
 import pytest
 from conftest import ENVIRONMENT, SCRIPTS
 from pictures import folder, picture, tarred, zipped
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 from test_image_sources import stand_in
 
 import minegan_lite
 from minegan_lite.errors import UserError
+from minegan_lite.locks import locked
 
 FILES = {f"{i:02}.png": picture(i) for i in range(20)}
 SHAPE = (3, 8, 8)
@@ -200,14 +201,15 @@ prepare_images.main(["small", "--size", "8", "--jobs", "1", "--source", {source!
 
 def goes_on(source, out, other, monkeypatch) -> None:
     """That the unfinished folder says so, and is finished to the bytes of one that was never interrupted."""
-    taken = json.loads((out / "progress.json").read_text())["taken"]
+    progress = json.loads((out / "progress.json").read_text())
     with pytest.raises(UserError, match="not prepared to the end"):
         minegan_lite.few_shot(out, n=6, image_shape=SHAPE)
     seen, whole = [], image_cache._bytes
     with monkeypatch.context() as patch:
         patch.setattr(image_cache, "_bytes", lambda read, name: seen.append(name) or whole(read, name))
         assert run("--source", source, "--out", out) == 0
-    assert seen == sorted(FILES)[taken:]
+    again = [name for name, _ in progress["skipped"]]  # which may have been mended
+    assert seen == again + sorted(FILES)[progress["taken"] :]
     run("--source", source, "--out", other)
     assert (out / "images.npy").read_bytes() == (other / "images.npy").read_bytes()
     assert manifest(out) == manifest(other)
@@ -242,6 +244,134 @@ def test_a_run_that_ends_in_its_last_steps_goes_on_too(source, tmp_path, monkeyp
             patch.setattr(type(out), "replace", killed)
         assert run("--source", source, "--out", out) == 130
     goes_on(source, out, tmp_path / "other", monkeypatch)
+
+
+def interrupted(source, out, monkeypatch):
+    """The folder of a run that was stopped when two batches were noted and a third one was not."""
+    calls = []
+
+    def stopping(path, content, write=image_cache.write_atomically):
+        calls.append(path)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image_cache, "write_atomically", stopping)
+        assert run("--source", source, "--out", out) == 130
+    return out
+
+
+def test_a_picture_that_was_mended_is_taken_in_its_place(source, tmp_path, monkeypatch):
+    """After a kill, and after a call that found nothing to read: what was skipped is tried again."""
+    whole = {name: (source / name).read_bytes() for name in ("03.png", "05.png")}
+    for name in whole:
+        (source / name).write_bytes(b"broken")
+    out = interrupted(source, tmp_path / "out", monkeypatch)
+    assert [name for name, _ in json.loads((out / "progress.json").read_text())["skipped"]] == ["03.png", "05.png"]
+    (source / "05.png").write_bytes(whole["05.png"])
+    assert run("--source", source, "--out", out) == 0
+    assert list(manifest(out)["skipped"]) == ["03.png"]
+    run("--source", source, "--out", tmp_path / "other")
+    assert (out / "images.npy").read_bytes() == (tmp_path / "other" / "images.npy").read_bytes()
+    assert manifest(out) == manifest(tmp_path / "other")
+
+
+def test_when_nothing_could_be_read_mending_helps(tmp_path, capsys):
+    source = folder(tmp_path / "source", {"a.png": b"x", "b.png": b"y"})
+    failure(capsys, "--source", source, "--out", tmp_path / "out")
+    (source / "b.png").write_bytes(picture(1))
+    assert run("--source", source, "--out", tmp_path / "out") == 0
+    assert manifest(tmp_path / "out")["files"] == ["b.png"]
+
+
+def test_what_is_skipped_for_good_is_said(tmp_path, capsys):
+    run("--source", folder(tmp_path / "source", FILES | {"05.png": b"x"}), "--out", tmp_path / "out")
+    assert "manifest.json names the 1; once they are mended, delete the folder" in capsys.readouterr().out
+
+
+def test_a_kill_behind_the_last_step_leaves_nothing(source, tmp_path):
+    out = tmp_path / "out"
+    run("--source", source, "--out", out)
+    (out / "progress.json").write_text("{}")
+    assert run("--out", out) == 0
+    assert sorted(file.name for file in out.iterdir()) == ["images.npy", "manifest.json", "run.json"]
+
+
+@pytest.mark.parametrize("kind", ["progress.json", "manifest.json"])
+def test_damaged_notes_are_one_line(source, tmp_path, capsys, monkeypatch, kind):
+    out = tmp_path / "out"
+    if kind == "progress.json":
+        interrupted(source, out, monkeypatch)
+        capsys.readouterr()
+        wrong = [{"taken": -4}, {"taken": 9}, {"kept": -1}, {"taken": 8.0}, {"taken": float("nan")}, {"listed": 3}]
+        wrong += [{"skipped": {}}, {"taken": 9, "skipped": [["nothing.png", "x"]]}, {"taken": 9, "skipped": [3]}]
+        wrong += [{"taken": 1000, "kept": 1000}]  # more than the array holds: they would be black
+    else:
+        run("--source", source, "--out", out)
+        wrong = [
+            {"sha256": 3},
+            {"sha256": "x"},
+            {"count": "1"},
+            {"count": float("nan")},
+            {"shape": [20]},
+            {"skipped": 3},
+        ]
+    good = json.loads((out / kind).read_text("utf-8"))
+    texts = [json.dumps(good | change) for change in wrong] + ["", "[]", "3", "null", "[" * 100_000, "\udcff"]
+    for text in texts:
+        (out / kind).write_bytes(text.encode("utf-8", "surrogateescape"))
+        assert f"{kind} is missing or damaged: delete the folder" in failure(capsys, "--source", source, "--out", out)
+    (out / kind).write_text(json.dumps(good))
+    assert run("--source", source, "--out", out) == 0
+
+
+def test_one_process_prepares_at_a_time(source, tmp_path, capsys):
+    out = tmp_path / "out"
+    with locked(out):
+        assert "another process is writing" in failure(capsys, "--source", source, "--out", out)
+    assert run("--source", source, "--out", out) == 0
+    with locked(out):
+        assert run("--out", out) == 0  # which writes nothing
+
+
+def test_two_at_once_end_in_one_whole_result(source, tmp_path):
+    """Whoever comes second waits for nothing: refused, or what the first one finished."""
+    out, processes = tmp_path / "out", []
+    code = DIES.format(scripts=str(SCRIPTS), source=str(source), out=str(out)).replace("== 3", "== -1")
+    for _ in range(2):
+        processes.append(subprocess.Popen([sys.executable, "-c", code], env=ENVIRONMENT, stderr=subprocess.PIPE))
+    errors = [process.communicate()[1].decode() for process in processes]
+    assert all(not error or "Traceback" not in error for error in errors)
+    assert run("--out", out) == 0
+    assert manifest(out)["count"] == 20
+
+
+def test_names_that_are_no_utf8_are_prepared(tmp_path, capsys):
+    name = os.fsdecode(b"caf\xe9.png")
+    source = folder(tmp_path / os.fsdecode(b"sourc\xe9"), FILES | {name: picture(9), "é.png": picture(8)})
+    out = tmp_path / os.fsdecode(b"\xe9")
+    assert run("--source", source, "--out", out) == 0
+    assert manifest(out)["files"] == [*sorted(FILES), name, "é.png"]
+    assert manifest(out)["source"] == source.name
+    assert len(minegan_lite.few_shot(out, n=6, image_shape=SHAPE).held_out) == 16
+    capsys.readouterr().out.encode()  # nothing but text was printed
+
+
+def test_no_picture_of_a_source_starts_a_program_or_is_waited_for(tmp_path, monkeypatch):
+    programs, trace = tmp_path / "programs", tmp_path / "ran"
+    programs.mkdir()
+    (programs / "gs").write_text(f"#!/bin/sh\ntouch {trace}\nexit 1\n")
+    (programs / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
+    source = folder(tmp_path / "source", FILES | {"05.png": eps})
+    os.mkfifo(source / "pipe.png")
+    assert run("--source", source, "--out", tmp_path / "out") == 0
+    skipped = {"05.png": "UnidentifiedImageError", "pipe.png": "no regular file"}
+    assert manifest(tmp_path / "out")["skipped"] == skipped
+    assert not trace.exists()
 
 
 def test_a_source_that_fails_is_one_line_and_the_run_goes_on(source, tmp_path, capsys, monkeypatch):
