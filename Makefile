@@ -7,7 +7,7 @@ STAMP := .venv/installed
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book test chapters lock clean
+.PHONY: help book test kills chapters lock clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -19,6 +19,9 @@ test: $(STAMP) ## everything that CI runs
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pytest -n 2 --dist loadfile
+
+kills: $(STAMP) ## kill everything that writes, MINEGAN_KILLS times (200), at moments that MINEGAN_KILLS_SEED draws
+	$(BIN)/pytest -rA tests/kills
 
 chapters: $(STAMP) ## execute every chapter at reader tier and rewrite the committed outputs
 	$(BIN)/python book/build.py chapters

@@ -14,20 +14,24 @@ ships, not all trained by today's defaults, stand in its card.
 """
 
 import argparse
-import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
 from shipping import ship_gan
+from terminal import status
 from tqdm.auto import tqdm
 
 from minegan_lite import data, ema, objectives, zoo
+from minegan_lite.errors import UserError
 from minegan_lite.networks.mnist import ConditionalCritic, ConditionalGenerator, Critic, Generator
+from minegan_lite.runs import RunFolder, read_settings, read_state
 
 PENALTY, BETAS = 10.0, (0.5, 0.9)
+MODEL = "zoo model"  # under it run.json holds the settings, steps among them: the learning rate falls by their number
 NAME = re.compile(r"mnist-(?P<conditional>cond-)?(all|no-(?P<without>\d)|only-(?P<only>\d+))")
 
 
@@ -36,7 +40,7 @@ def digits_of(name: str) -> list[int]:
     match = NAME.fullmatch(name)
     only = (match and match["only"]) or ""
     if not match or only != "".join(sorted(set(only))):
-        raise SystemExit(f"unknown model {name!r}: expected mnist-all, mnist-no-9, mnist-only-06, mnist-cond-no-9, …")
+        raise UserError(f"unknown model {name!r}: expected mnist-all, mnist-no-9, mnist-only-06, mnist-cond-no-9, …")
     return [d for d in range(10) if (str(d) in only if only else str(d) != match["without"])]
 
 
@@ -67,7 +71,7 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 
 
 def train(args: argparse.Namespace, name: str) -> Path:
-    """Trains one model into args.out/NAME.pt and returns that path."""
+    """Trains one model into the run folder args.out/NAME, going on where that was stopped, and returns its path."""
     conditional = NAME.fullmatch(name)["conditional"] is not None
     fabric = Fabric(accelerator=args.device, devices=1, precision=args.precision)
     images, labels = data.load_mnist("train")
@@ -75,7 +79,6 @@ def train(args: argparse.Namespace, name: str) -> Path:
     chosen = torch.isin(labels, digits)
     images, classes = images[chosen], torch.searchsorted(digits, labels[chosen])
 
-    path = args.out / f"{name}.pt"
     settings = {
         "name": name, "width": args.width, "latent_dim": args.latent_dim, "steps": args.steps, "seed": args.seed,
         "batch": args.batch, "lr": args.lr, "critic_steps": args.critic_steps, "penalty": PENALTY,
@@ -94,21 +97,17 @@ def train(args: argparse.Namespace, name: str) -> Path:
         "generator_optimizer": generator_optimizer, "critic_optimizer": critic_optimizer,
     }  # fmt: skip
 
+    folder = RunFolder(args.out / name, {MODEL: settings})
     start = 0
-    if path.exists():
-        saved = torch.load(path, weights_only=True)
-        if saved["settings"] != settings:
-            raise SystemExit(f"{path} was made with other settings: {saved['settings']}; move it away or repeat them")
+    if (saved := folder.load()) is not None:
         for key, part in parts.items():
             part.load_state_dict(saved[key])
-        rng.set_state(saved["rng"])
+        rng.set_state(saved["rngs"][0])
         start = saved["step"]
 
     def save(step: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         state = {key: part.state_dict() for key, part in parts.items()}
-        torch.save({**state, "rng": rng.get_state(), "step": step, "settings": settings}, path.with_suffix(".part"))
-        os.replace(path.with_suffix(".part"), path)
+        folder.save({**state, "rngs": [rng.get_state()], "step": step, "history": []})
 
     def fakes(labels: torch.Tensor) -> torch.Tensor:
         z = torch.randn(args.batch, args.latent_dim, generator=rng).to(fabric.device)
@@ -139,7 +138,7 @@ def train(args: argparse.Namespace, name: str) -> Path:
         progress.set_postfix(distance=f"{-objectives.critic_loss(fake_scores, real_scores).item():.2f}", refresh=False)
         if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
             save(step + 1)
-    return path
+    return folder.path
 
 
 def export(args: argparse.Namespace, name: str) -> Path:
@@ -147,13 +146,12 @@ def export(args: argparse.Namespace, name: str) -> Path:
 
     The weights of a new model go into the repository's own folder. A folder in args.export takes everything.
     """
-    path = args.out / f"{name}.pt"
+    path = args.out / name
     if not path.exists():
-        raise SystemExit(f"{path} does not exist: train {name} first")
-    saved = torch.load(path, weights_only=True, map_location="cpu")
-    settings = saved["settings"]
+        raise UserError(f"{path} does not exist: train {name} first")
+    settings, saved = read_settings(path)[MODEL], read_state(path)
     if saved["step"] < settings["steps"]:
-        raise SystemExit(f"{path} is at step {saved['step']} of {settings['steps']}: train it to the end first")
+        raise UserError(f"{path} is at step {saved['step']} of {settings['steps']}: train it to the end first")
     images, labels = data.load_mnist("test")
     generator, critic = networks(settings)
     average = ema.averaged(generator)
@@ -166,7 +164,8 @@ def export(args: argparse.Namespace, name: str) -> Path:
     return ship_gan(average.module, critic, digits, settings, held_out, zoo.load_classifier(), args.export, beside)
 
 
-def main() -> None:
+def main() -> int:
+    """The command; returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "names", nargs="+", metavar="NAME", help="mnist-all, mnist-no-9, mnist-only-06, mnist-cond-no-9, …"
@@ -193,11 +192,15 @@ def main() -> None:
         help="train nothing: measure the finished models of --out and write them into the zoo (or FOLDER)",
     )
     args = parser.parse_args()
-    for name in args.names:
-        digits_of(name)  # refuse a bad name before the first hour of training, not after it
-    for name in args.names:
-        print(export(args, name) if args.export else train(args, name))
+
+    def work() -> None:
+        for name in args.names:
+            digits_of(name)  # refuse a bad name before the first hour of training, not after it
+        for name in args.names:
+            print(export(args, name) if args.export else train(args, name))
+
+    return status("train_zoo.py", work)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

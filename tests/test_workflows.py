@@ -28,8 +28,8 @@ def tool(name: str, *arguments) -> subprocess.CompletedProcess:
     return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True)
 
 
-def test_there_are_workflows_for_tests_book_and_colab():
-    assert list(WORKFLOWS) == ["book", "colab", "test"]
+def test_there_are_workflows_for_tests_book_colab_and_the_night():
+    assert list(WORKFLOWS) == ["book", "colab", "nightly", "test"]
     assert PARSED["colab"][True]["schedule"][0]["cron"].split()[2:4] == ["*", "*"]  # YAML reads the key `on` as true
 
 
