@@ -19,7 +19,7 @@ from minegan_lite.errors import UserError
 from minegan_lite.images import check_regular
 from minegan_lite.impostors import refuse_impostor
 from minegan_lite.locks import locked
-from minegan_lite.runs import write_atomically
+from minegan_lite.runs import parts_left, write_atomically
 
 TIMEOUT = (5, 30)  # seconds: to connect, between two chunks
 CHUNK = 1 << 16  # bytes: what a cut can lose
@@ -96,11 +96,11 @@ def fetch(
     if not record and not accept:
         raise UserError(f"{path.name} is under this licence: {licence}. Read {page}; to accept, add --accept-licence")
     part = path.with_name(path.name + ".part")
-    if record and _is(path, record):
-        if _beside(part).exists():  # as a kill left it
-            _forget(part)
+    if record and _is(path, record) and not (_beside(part).exists() or parts_left(path.parent)):
         return record
     with locked(path.parent):
+        for left in parts_left(path.parent):  # by a killed process
+            left.unlink(missing_ok=True)
         record = _record(path)  # another process may have written it meanwhile
         if not record and path.exists():
             _check_first(path, md5, prefix, opens)

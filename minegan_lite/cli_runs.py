@@ -57,6 +57,7 @@ def read_run(run: Path):
 
 
 def summarise(mined, out: Path) -> None:
+    """Prints how far a run has come, its error and its selector, and what to do next."""
     last = mined.history[-1]
     error = "" if last["metric"] is None else f", classifier error {last['metric']:.1%} of 500 samples"
     print(f"{out}: {mined.settings['stage']} {mined.settings['target']}, {last['step']} steps{error}")

@@ -64,6 +64,11 @@ def write_atomically(path: Path, content: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
+def parts_left(folder: Path) -> list[Path]:
+    """What killed processes were about to write into a folder, and what running ones are."""
+    return [file for file in folder.iterdir() if _PART.fullmatch(file.name)]
+
+
 class RunFolder:
     """One run's folder: `run.json` says what was asked for, `state.pt` is the last good checkpoint.
 
@@ -85,9 +90,8 @@ class RunFolder:
             raise UserError(f"{self.path} is occupied by files that are not a run: choose an empty or new folder")
         else:
             self._start(settings)
-        for file in self.path.iterdir():  # what a killed process was about to write
-            if _PART.fullmatch(file.name):
-                file.unlink(missing_ok=True)
+        for part in parts_left(self.path):
+            part.unlink(missing_ok=True)
 
     def _refuse_places(self, settings: dict[str, Any]) -> None:
         here = self.path.resolve()

@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 
 import pytest
-from minegan_lite.terminal import MACHINE, TERMINATED, UNREAD, WRONG
 
+from minegan_lite.terminal import MACHINE, TERMINATED, UNREAD, WRONG
 from tests.kills import harness
 from tests.kills.doors import COMMANDS
 
