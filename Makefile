@@ -4,10 +4,11 @@ QUICKSTART := off_manifold_digits
 
 BIN := .venv/bin
 STAMP := .venv/installed
+PYTEST ?= -n 2 --dist loadfile
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book test chapters lock clean
+.PHONY: help book test processors chapters lock clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -18,7 +19,10 @@ book: $(STAMP) ## run the quickstart chapter live and build the whole book aroun
 test: $(STAMP) ## everything that CI runs
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest $(PYTEST)
+
+processors: $(STAMP) ## the tests as other processors would run them, a few hours; PYTEST=… narrows them
+	$(BIN)/python tests/processors $(PYTEST)
 
 chapters: $(STAMP) ## execute every chapter at reader tier and rewrite the committed outputs
 	$(BIN)/python book/build.py chapters

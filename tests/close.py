@@ -1,8 +1,8 @@
 """How far rounding may set two computations of one thing apart: the bound by which the tests compare networks.
 
-Bytes are equal where one computation is done twice. Where two ways lead to one result (a batch and its rows, our network
-and a published one, a formula and the library's loop), each processor sums in an order of its own and rounds in other
-places, and equal bytes are luck.
+Bytes are equal where one computation is done twice. Where two ways lead to one result (a batch and its rows, our
+network and a published one, a formula and the library's loop), each processor sums in an order of its own and rounds
+in other places, and equal bytes are luck.
 """
 
 from torch import Tensor, finfo, float32, nn
@@ -15,7 +15,7 @@ def terms(*networks: nn.Module) -> list[int]:
 
 
 def rounding(*sizes: int, dtype=float32) -> float:
-    """The relative difference that rounding can make between two computations that sum `sizes` terms, one after another.
+    """The relative difference that rounding can make between two computations of sums of `sizes` terms, layer on layer.
 
     However n products are summed, the error is at most n·u times the sum of their magnitudes, u = eps/2 being the
     dtype's unit roundoff (Higham 2002, Sec. 3.1). Errors of layers add up, to first order, and those of two

@@ -63,7 +63,7 @@ def quick(processors, tmp_path, monkeypatch):
 def test_red_under_one_setting_is_red_and_the_others_are_run_all_the_same(quick, tmp_path, monkeypatch, capsys):
     (tmp_path / "test_some.py").write_text(TESTS, encoding="utf-8")
     arguments = [str(tmp_path / "test_some.py"), "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", ["processors", "--only", "sse", "own", "--", *arguments])
+    monkeypatch.setattr(sys, "argv", ["processors", "--only", "sse", "--only", "own", *arguments])
     assert quick.main() == 1
     said = capsys.readouterr().out
     assert "sse: libraries: 1 passed, 1 failed, 1 skipped, " in said
@@ -74,14 +74,15 @@ def test_red_under_one_setting_is_red_and_the_others_are_run_all_the_same(quick,
 
 
 def test_without_a_result_a_setting_is_red(quick, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["processors", "--only", "own", "--", "--no-such-option"])
+    monkeypatch.setattr(sys, "argv", ["processors", "--only", "own", "--no-such-option"])
     assert quick.main() == 1
     assert "own: libraries: no result, exit status 4" in capsys.readouterr().out
 
 
 def test_all_green_is_green(quick, tmp_path, monkeypatch, capsys):
     (tmp_path / "test_some.py").write_text("def test_green(): pass\n", encoding="utf-8")
-    monkeypatch.setattr(sys, "argv", ["processors", "--only", "own", "avx2", str(tmp_path / "test_some.py")])
+    arguments = ["-n", "0", str(tmp_path / "test_some.py")]  # in this order they are pytest's
+    monkeypatch.setattr(sys, "argv", ["processors", "--only", "own", "--only", "avx2", *arguments])
     assert quick.main() == 0
     assert capsys.readouterr().out.count("1 passed, 0 failed, 0 skipped") == 2
 
