@@ -4,10 +4,11 @@ QUICKSTART := off_manifold_digits
 
 BIN := .venv/bin
 STAMP := .venv/installed
+PYTEST ?= -n 2 --dist loadfile
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book test kills chapters lock clean
+.PHONY: help book test kills processors chapters lock clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -18,7 +19,10 @@ book: $(STAMP) ## run the quickstart chapter live and build the whole book aroun
 test: $(STAMP) ## everything that CI runs
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest $(PYTEST)
+
+processors: $(STAMP) ## the tests as other processors would run them, a few hours; PYTEST=… narrows them
+	$(BIN)/python tests/processors $(PYTEST)
 
 kills: $(STAMP) ## kill everything that writes, MINEGAN_KILLS times (200), at moments that MINEGAN_KILLS_SEED draws
 	$(BIN)/pytest -rA tests/kills
@@ -37,7 +41,8 @@ clean: ## remove what was built (not the environment)
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11 to 3.13 is needed: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet uv
+	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.txt
+	$(BIN)/python -m pip install --quiet --require-hashes -r .venv/uv.txt
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .
 	touch $@

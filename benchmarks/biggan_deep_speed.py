@@ -95,7 +95,9 @@ def apart(functions: dict[str, Images], z: Tensor, embedding: Tensor) -> dict[st
     return rows
 
 
-def measure(theirs: Images, generator: nn.Module, rounds: int, batches: tuple[int, ...] = BATCHES) -> dict:
+def measure(
+    theirs: Images, generator: nn.Module, rounds: int, batches: tuple[int, ...] = BATCHES, clock=time.process_time
+) -> dict:
     """{"apart": …, "time": {batch: {pass: {variant: its ratio and seconds}}}}."""
     torch.set_num_threads(1)
     rng, n = torch.Generator().manual_seed(0), max(batches)
@@ -107,7 +109,7 @@ def measure(theirs: Images, generator: nn.Module, rounds: int, batches: tuple[in
         calls = {
             name: lambda images=images: compute(images, z[:n], embedding[:n]) for name, images in functions.items()
         }
-        return ratios(calls, THEIRS, rounds)
+        return ratios(calls, THEIRS, rounds, clock)
 
     distances = apart(functions, z, embedding)
     times = {str(n): {pass_: timed(compute, n) for pass_, compute in PASSES.items()} for n in batches}

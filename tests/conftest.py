@@ -1,13 +1,45 @@
-"""For every test: one thread per process, since the networks are small and two processes share the cores."""
+"""For every test: one thread per process, since the networks are small and two processes share the cores.
+
+Hypothesis has no deadline here, since a busy machine is no fault of the code, and draws the same examples in each run,
+so that a test that is red on one machine is so on the next. `pytest --hypothesis-profile=search` draws others.
+"""
 
 import http.server
 import os
+import sys
 import threading
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+settings.register_profile("same", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("search", deadline=None, derandomize=False, print_blob=True)
+settings.load_profile("same")
+
+
+def _script() -> ModuleType:
+    loader = SourceFileLoader("processors", str(Path(__file__).with_name("processors")))
+    module = module_from_spec(spec_from_loader(loader.name, loader))
+    sys.modules[loader.name] = module  # where its dataclass looks for itself
+    loader.exec_module(module)
+    return module
+
+
+def pytest_report_header() -> str:
+    """What this machine computes with: the first thing to know of a test that is red on one machine only."""
+    return f"libraries: {_script().libraries()}"
+
+
+@pytest.fixture
+def processors() -> ModuleType:
+    """The script tests/processors as a module."""
+    return _script()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The claim ledger: every claim has its source and its paper number, and a verdict follows from runs or waits."""
 
+import hashlib
 import json
 import re
 import string
@@ -102,6 +103,38 @@ def test_what_the_paper_prints_bold_is_the_best_of_its_column():
     for which in paper.FIGURE_6.values():
         assert min(which, key=lambda method: which[method][0]) == "MineGAN"
         assert max(which, key=lambda method: which[method][1] or 0) == "MineGAN"
+
+
+# Every tolerance, and what it stands for.
+TOLERANCES = {
+    "fig5-off-mining": ("10%", "slightly worse: by a tenth at most"),
+    "fig4-scratch": (-0.05, "overfitting is copying clearly above its floor"),
+    "fig4-transfergan": (-0.05, "as fig4-scratch"),
+    "fig4-minegan": (0.05, "no overfitting: not clearly above the floor"),
+    "fig6-similar": ("10%", "similar: within a tenth"),
+    "table1-mixture": (0.08, "set after the first runs; the paper's own distance from the truth is 0.06"),
+    "table3-mean": (0.06, "the paper's own distance from one half is 0.01"),
+    "fig9-enough": ("10%", "similar: within a tenth"),
+}
+
+
+def tolerance(claim: dict) -> float | str | None:
+    """What a claim allows: `within`, or the bound that the results page's selector is given."""
+    (arguments,) = claim.get("results", {"": []}).values()
+    return claim.get("within", arguments[2] if len(arguments) > 2 else None)
+
+
+def test_no_tolerance_is_changed_in_one_place_alone():
+    found = {name: allowed for name, claim in CLAIMS.items() if (allowed := tolerance(claim)) is not None}
+    assert found == {name: allowed for name, (allowed, _) in TOLERANCES.items()}
+
+
+def test_no_comparison_is_changed_in_one_place_alone():
+    """Which runs a claim compares, and how: after a change that has its reason, put the new digest here with it."""
+    kinds = {*verdicts.COMPARISONS, "results", "runs", "cases", "every"}
+    compared = {name: {k: claim[k] for k in claim.keys() & kinds} for name, claim in sorted(CLAIMS.items())}
+    digest = hashlib.sha256(json.dumps(compared, sort_keys=True, default=str).encode()).hexdigest()
+    assert digest[:16] == "bda39a6d752049e2", "what tests a claim has changed"
 
 
 # --- the rule -----------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from torch import nn
 from minegan_lite.errors import UserError
 from minegan_lite.latents import main_directions, mean_jacobian, principal_plane
 from minegan_lite.miner import Miner
+from tests.close import close, terms
 
 
 def draws(n, dim, seed=0):
@@ -16,14 +17,14 @@ def draws(n, dim, seed=0):
 
 def test_a_linear_miners_mean_jacobian_is_its_weight():
     miner = Miner((5, 3))
-    torch.testing.assert_close(mean_jacobian(miner, draws(7, 5)), miner.layers[0].weight.detach())
+    close(mean_jacobian(miner, draws(7, 5)), miner.layers[0].weight.detach(), 7)  # a mean over seven draws
 
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh"])
 def test_it_is_the_mean_of_the_jacobians(activation):
     miner, u = Miner((4, 9, 6, 5), activation, "glorot").double(), draws(50, 4)
     each = torch.stack([torch.autograd.functional.jacobian(miner, one) for one in u.double()])  # (50, 5, 4)
-    torch.testing.assert_close(mean_jacobian(miner, u), each.mean(0))
+    close(mean_jacobian(miner, u), each.mean(0), *terms(miner), 50)
 
 
 def test_it_agrees_with_finite_differences_of_a_relu_miner():
@@ -54,9 +55,9 @@ def test_a_jacobian_that_is_not_finite_is_refused():
 def test_main_directions_are_orthonormal_and_stretched_by_their_values(shape):
     jacobian = draws(*shape)
     directions, values = main_directions(jacobian, 6)
-    torch.testing.assert_close(directions @ directions.T, torch.eye(6), atol=1e-5, rtol=0)
+    close(directions @ directions.T, torch.eye(6), 6)
     stretched = jacobian @ directions.T  # (|z|, 6): orthogonal columns, as long as the values say
-    torch.testing.assert_close(stretched.T @ stretched, values.square().diag(), atol=1e-4, rtol=0)
+    close(stretched.T @ stretched, values.square().diag(), 6, shape[0])
     assert (values.diff() <= 0).all()
     assert (directions.gather(1, directions.abs().argmax(1, keepdim=True)) > 0).all()
     fewer = main_directions(jacobian, 2)
@@ -74,7 +75,8 @@ def test_the_first_direction_is_stretched_most():
 
 def test_the_sign_does_not_depend_on_that_of_the_jacobian():
     jacobian = draws(5, 4)
-    torch.testing.assert_close(main_directions(jacobian, 4), main_directions(-jacobian, 4))
+    for one, other in zip(main_directions(jacobian, 4), main_directions(-jacobian, 4), strict=True):
+        close(one, other, 5, 4)
 
 
 @pytest.mark.parametrize("k", [-1, 0, 5])
@@ -87,7 +89,7 @@ def test_the_principal_plane_is_where_the_points_lie():
     basis = torch.linalg.qr(draws(6, 3)).Q.T  # (3, 6), orthonormal
     points = draws(400, 3) * torch.tensor([5.0, 2.0, 0.01]) @ basis + 7
     centre, plane = principal_plane(points)
-    torch.testing.assert_close(centre, points.mean(0))
+    close(centre, points.mean(0), 400)
     torch.testing.assert_close((plane @ basis.T).abs(), torch.eye(2, 3), atol=0.1, rtol=0)
 
 

@@ -99,6 +99,31 @@ def test_depth_and_critic(runs, four, verdict):
     assert tables.critics()[1] == "holds"
 
 
+@pytest.mark.parametrize(
+    ("way", "row", "off", "verdict"),
+    [
+        ("max", "The selector estimates the target's mixture", 0.079, "holds"),
+        ("max", "The selector estimates the target's mixture", 0.081, "fails"),
+        ("mean", "With the mean objective it chooses both equally", 0.059, "holds"),
+        ("mean", "With the mean objective it chooses both equally", 0.061, "fails"),
+    ],
+)
+def test_how_close_the_selector_must_be_for_the_page(runs, way, row, off, verdict):
+    """The bounds themselves; the paper's own distances are at most 0.06 and 0.01."""
+    for share in paper.TABLE_1_CARS:
+        right = share if way == "max" else 0.5
+        runs(f"ratio-{share}-{way}", 0, **judged(probabilities={tables.SOURCES: right + off}))
+    assert rows(tables.verdicts())[row][-1] == verdict
+
+
+@pytest.mark.parametrize(("apart", "verdict"), [(1.9, "holds"), (2.1, "fails")])
+def test_the_first_critic_matters_beyond_two_standard_deviations(runs, apart, verdict):
+    for seed, deviation in enumerate((-1, 0, 1)):  # sd 1
+        runs("ratio-0.3-max", seed, **judged(frechet=40.0 + deviation))
+        runs("critic-second", seed, **judged(frechet=40.0 + apart + deviation))
+    assert tables.critics()[1] == verdict
+
+
 def test_the_page_stands_on_what_is_recorded():
     """The shipped ledger: the runs that the chapters speak of are there, and clean."""
     for name, count in {

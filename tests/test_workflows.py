@@ -112,8 +112,33 @@ def test_a_pipe_that_breaks_is_noticed():
 
 def test_every_python_that_the_project_supports_is_tested():
     wanted = SpecifierSet(PROJECT["requires-python"])
-    tested = JOBS["test/test"]["strategy"]["matrix"]["python"]
+    rows = JOBS["test/test"]["strategy"]["matrix"]["include"]
+    tested = [row["python"] for row in rows if row["system"] == "ubuntu-latest"]
     assert tested == [f"3.{minor}" for minor in range(30) if f"3.{minor}" in wanted]
+    assert {row["python"] for row in rows} == set(tested)
+
+
+def test_every_kind_of_processor_and_system_is_tested():
+    """Intel or AMD, Arm under Linux and macOS; the log of each job tells the model."""
+    rows = JOBS["test/test"]["strategy"]["matrix"]["include"]
+    assert {row["system"] for row in rows} == {"ubuntu-latest", "ubuntu-24.04-arm", "macos-latest"}
+    for job in ("test/test", "test/processors"):
+        scripts = [step.get("run", "") for step in JOBS[job]["steps"]]
+        assert any(script.startswith("lscpu") for script in scripts), job
+    assert JOBS["test/test"]["runs-on"] == "${{ matrix.system }}"
+
+
+def test_other_instruction_sets_are_tried_weekly_and_on_demand():
+    job = JOBS["test/processors"]
+    assert "make processors" in [step.get("run") for step in job["steps"]]
+    assert job["runs-on"] == "ubuntu-latest"
+    assert {"schedule", "workflow_dispatch"} <= set(PARSED["test"][True])
+    assert set(re.findall(r"'(\w+)'", job["if"])) == {"schedule", "workflow_dispatch"}
+    assert PARSED["test"][True]["schedule"][0]["cron"].split()[2:4] == ["*", "*"]
+    recipe = re.search(r"^processors:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)[1]
+    assert "tests/processors" in recipe
+    texts = [path.read_text(encoding="utf-8") for path in WORKFLOWS.values()] + [recipe]
+    assert not [text for text in texts if re.search("ATEN_|ONEDNN_|MKL_|OPENBLAS_", text)]  # they stand in one place
 
 
 def test_the_weekly_run_takes_the_list_of_chapters_from_the_book():

@@ -17,6 +17,7 @@ from minegan_lite.networks.style_layers import (
     pixel_norm,
     widths,
 )
+from tests.close import close, terms
 from tests.tiny import everything, same
 
 CHANNELS, LATENT = (6, 5, 4), 7
@@ -63,7 +64,7 @@ def test_after_scales_the_bias_too():
     torch.manual_seed(0)
     layer = EqualLinear(8, 4, gain=2.0, bias=1.0, after=True)
     expected = (normal(3, 8) @ layer.weight.T + 1) * 2 / math.sqrt(8)
-    assert torch.allclose(layer(normal(3, 8)), expected, atol=1e-6)
+    close(layer(normal(3, 8)), expected, 8)
 
 
 @pytest.mark.parametrize("reciprocal", [False, True])
@@ -94,13 +95,13 @@ def test_resampling_keeps_brightness_and_matches_zero_insertion():
     grey = torch.ones(1, 1, 8, 8)
     up = Resample((1.0, 3, 3, 1), 2, 1, up=2, total=2)
     down = Resample((1.0, 3, 3, 1), 1, 1, down=2)
-    assert torch.allclose(up(grey)[..., 2:-2, 2:-2], torch.ones(12, 12))
-    assert torch.allclose(down(grey)[..., 1:-1, 1:-1], torch.ones(2, 2))
+    close(up(grey)[0, 0, 2:-2, 2:-2], torch.ones(12, 12), 16)
+    close(down(grey)[0, 0, 1:-1, 1:-1], torch.ones(2, 2), 16)
     assert up(x).shape == (2, 3, 16, 16)
     assert down(x).shape == (2, 3, 4, 4)
     taps = torch.tensor([1.0, 3, 3, 1]) / 4
     kernel = torch.outer(taps, taps).expand(3, 1, 4, 4)
-    assert torch.allclose(up(x), F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=3), atol=1e-5)
+    close(up(x), F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=3), 16)
 
 
 @pytest.mark.parametrize("module", [progan, stylegan, stylegan2])
@@ -117,7 +118,7 @@ def test_networks_offer_what_a_generator_offers(module):
     assert x.shape == (5, 3, 16, 16)
     assert torch.equal(x, gan.generator(z))  # no noise is drawn
     assert gan.critic(x).shape == (5, 1)
-    assert torch.allclose(gan.generator(3 * z), x, atol=1e-4)  # the latent's length does not matter
+    close(gan.generator(3 * z), x, *terms(gan.generator))  # the latent's length does not matter
 
 
 @pytest.mark.parametrize("module", [progan, stylegan, stylegan2])
@@ -135,8 +136,8 @@ def test_style_spaces(module):
     z = normal(3, LATENT)
     w = generator.mapping(z)
     rows = w[:, None].repeat(1, generator.layers, 1)
-    assert torch.equal(generator(z), generator.synthesis(w))
-    assert torch.equal(generator.synthesis(w), generator.synthesis(rows))
+    assert torch.equal(generator(z), generator.synthesis(w))  # one computation, done twice
+    close(generator.synthesis(rows), generator.synthesis(w), *terms(generator))
     for i in range(generator.layers):  # each row is heard
         changed = rows.clone()
         changed[:, i] += 1
@@ -155,11 +156,10 @@ def test_truncation(module):
     generator.measure_w_mean(200)
     assert torch.equal(mean, generator.w_mean)
     assert torch.equal(generator(z, truncation=1.0), generator(z))
-    assert torch.allclose(
-        generator(z, truncation=0.0), generator.synthesis(mean[None]).expand(3, -1, -1, -1), atol=1e-5
-    )
+    middle = generator.synthesis(mean[None]).expand(3, -1, -1, -1)
+    close(generator(z, truncation=0.0), middle, *terms(generator))
     half = generator.synthesis((generator.mapping(z) + mean) / 2)
-    assert torch.allclose(generator(z, truncation=0.5), half, atol=1e-5)
+    close(generator(z, truncation=0.5), half, *terms(generator))
 
 
 @pytest.mark.parametrize("module", [stylegan, stylegan2])
@@ -183,7 +183,7 @@ def test_a_stylegan_in_its_style_space_is_mined_and_stays_as_it_is():
         source = in_style_space(gan, per_layer)
         draws = source.prior(4, torch.Generator().manual_seed(1))
         z = normal(4, LATENT, seed=1)
-        assert torch.allclose(source.generator(draws), gan.generator(z), atol=1e-5)
+        close(source.generator(draws), gan.generator(z), *terms(gan.generator))
     before = everything(gan.generator), everything(gan.critic)
     target = normal(6, 3, 16, 16).clamp(-1, 1)
     mined = mine(source, target, steps=1, batch=4, critic_steps=1, device="cpu", progress=False)
