@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from minegan_lite.errors import UserError
 from minegan_lite.gan import GAN
+from minegan_lite.nn import moving, put_back, still
+from minegan_lite.probe import declared
 from minegan_lite.selector import Selector
 
 OBJECTIVES = ("max", "mean")
@@ -122,24 +124,23 @@ def sources_of(gan: GAN | Sequence[GAN]) -> list[GAN]:
     embedded is a single source, in its class space (Sec. 3.3). Raises UserError for none, for anything but GANs, and
     for sources that draw images of different shapes.
     """
-    given = [gan] if isinstance(gan, GAN) else list(gan)
+    given = list(gan) if isinstance(gan, list | tuple) else [gan]
     if not given:
         raise UserError("no source to mine: give a GAN, or a list of at least one")
-    if strange := [one for one in given if not isinstance(one, GAN)]:
-        raise UserError(f"a source must be a GAN, got a {type(strange[0]).__name__}")
+    given = [declared(one) for one in given]
     sources = []
     for one in given:
         if one.generator.embedding_dim is None:
             sources.append(one)
         else:
             sources += classes_of(one) if _one_hot(one) else [in_class_space(one)]
-    shapes = {one.name: tuple(one.generator.image_shape) for one in sources}
-    if len(set(shapes.values())) > 1:
-        other = next(name for name, shape in shapes.items() if shape != shapes[sources[0].name])
-        raise UserError(
-            f"the sources draw images of different shapes: {sources[0].name} {shapes[sources[0].name]}, {other} "
-            f"{shapes[other]}; mine them one by one, or resize inside the generator"
-        )
+    first, *others = [(one.name, tuple(one.generator.image_shape)) for one in sources]
+    for name, shape in others:
+        if shape != first[1]:
+            raise UserError(
+                f"the sources draw images of different shapes: {first[0]} {first[1]}, {name} {shape}; mine them one by "
+                "one, or resize inside the generator"
+            )
     return sources
 
 
@@ -149,17 +150,28 @@ def is_family(gan: GAN | Sequence[GAN]) -> bool:
 
 
 def _one_hot(gan: GAN) -> bool:
-    return gan.generator.embedding_dim is not None and gan.generator.embedding_dim == len(gan.generator.classes)
+    """Whether `embed` says so: it gives class i the i-th row of the identity. As many numbers as classes do not."""
+    generator = gan.generator
+    if generator.embedding_dim is None or generator.embedding_dim != len(generator.classes):
+        return False
+    device = next(generator.parameters(), torch.empty(0)).device
+    with torch.no_grad():
+        rows = generator.embed(torch.arange(len(generator.classes), device=device))
+    return torch.equal(rows, torch.eye(len(rows)).to(rows))
 
 
 @dataclass
 class Member:
-    """One source while it is mined: its generator behind its own miner, its prior p(u) and its own stream of draws."""
+    """One source while it is mined: its generator behind its own miner, its prior p(u) and its own stream of draws.
+
+    mixes: whether the generator mixes_rows(), as in stage two with BatchNorm.
+    """
 
     generator: nn.Module
     miner: nn.Module
     prior: Prior
     rng: torch.Generator
+    mixes: bool = False
 
     def draw(self, n: int, device: torch.device) -> Tensor:
         return self.prior(n, self.rng).to(device)
@@ -170,14 +182,15 @@ class Member:
 
 @torch.no_grad()
 def compete(members: Sequence[Member], us: Sequence[Tensor], score: Score) -> tuple[Tensor, Tensor]:
-    """Who wins each of K supersamples, and the winning images: (K,) and (K, C, H, W), without a graph.
+    """Who wins each of K supersamples, and the winning images: (K,) and (K, C, H, W), without a graph or a trace.
 
     us: of each member, u (K, |u|). score: images → (K, 1). One member after the other, so that no more than two
     members' images are held at a time. Of equal scores the earlier member's wins.
     """
     winner = best = images = None
     for i, (member, u) in enumerate(zip(members, us, strict=True)):
-        candidates = member.images(u)  # (K, C, H, W)
+        with still(member.generator, member.miner):
+            candidates = member.images(u)  # (K, C, H, W)
         scores = score(candidates).float().squeeze(1)  # (K,)
         if i == 0:
             winner, best, images = torch.zeros(len(u), dtype=torch.int64, device=u.device), scores, candidates
@@ -193,13 +206,43 @@ def rerun(members: Sequence[Member], us: Sequence[Tensor], winner: Tensor) -> Te
 
     −E[max_i D(G_i(M_i(u^i)))] of Eq. 6 has the gradient of its winners alone; this is what makes it cost no more.
     """
-    rows, parts = [], []
-    for i, (member, u) in enumerate(zip(members, us, strict=True)):
-        own = (winner == i).nonzero().squeeze(1)
-        if len(own):
-            rows.append(own)
-            parts.append(member.images(u[own]))
-    return torch.cat(parts)[torch.cat(rows).argsort()]
+    rows = [(winner == i).nonzero().squeeze(1) for i in range(len(members))]
+    return torch.cat(run_again(members, us, rows))[torch.cat(rows).argsort()]
+
+
+def run_again(members: Sequence[Member], us: Sequence[Tensor], rows: Sequence[Tensor]) -> list[Tensor]:
+    """Of each member with any, the images of these rows of its u, as they were judged, with a graph.
+
+    A member that mixes rows runs its whole batch, as when it was judged: among themselves the winners would be
+    normalised by other statistics, and be other images. That costs a graph of its losers, too. Buffers move once: every
+    member starts from the same ones, and where members share them they go to the average, each counted by its rows.
+    """
+    before = {buffer: buffer.clone() for member in members for buffer in moving(member.generator, member.miner)}
+    moved, counts, parts = dict.fromkeys(before, 0.0), dict.fromkeys(before, 0), []
+    for member, u, own in zip(members, us, rows, strict=True):
+        if not len(own):
+            continue
+        parts.append(member.images(u)[own] if member.mixes else member.images(u[own]))
+        for buffer in moving(member.generator, member.miner):
+            moved[buffer] = moved[buffer] + len(own) * (buffer.data - before[buffer])
+            counts[buffer] += len(own)
+            put_back(buffer, before[buffer])
+    for buffer, count in counts.items():
+        if count:
+            put_back(buffer, before[buffer] + moved[buffer] / count)
+    return parts
+
+
+@torch.no_grad()
+def mixes_rows(generator: nn.Module) -> bool:
+    """Whether an image depends on the other latents of its batch, as it does behind a BatchNorm in training mode."""
+    z = torch.randn(4, generator.latent_dim, generator=torch.Generator().manual_seed(0))
+    z = z.to(next(generator.parameters(), z).device)
+    with still(generator):
+        together = generator(z)[:2]
+    with still(generator):
+        apart = generator(z[:2])
+    return bool((together - apart).abs().max() > 1e-2 * together.abs().max())  # rounding is less, a norm does more
 
 
 @dataclass
@@ -215,12 +258,20 @@ class Contest:
     objective: str = "max"
 
     def fakes(self, n: int, device: torch.device, score: Score) -> Tensor:
-        """Fakes of n supersamples, with a graph where gradients are enabled; the winners are counted."""
+        """Fakes of n supersamples, with a graph where gradients are enabled; the winners are counted.
+
+        The miners learn from the very images that the critic judged. Running statistics of generators that mix rows
+        move once with each update of their own, and not with the critic's, however often their images are looked at.
+        """
         us = [member.draw(n, device) for member in self.members]
-        if len(self.members) == 1:
-            return self.members[0].images(us[0])
-        winner, images = compete(self.members, us, score)
-        self.selector.count(winner)
-        if self.objective == "mean":
+        learning = torch.is_grad_enabled()
+        if len(self.members) > 1:
+            winner, images = compete(self.members, us, score)
+            self.selector.count(winner)
+            if self.objective == "max":
+                return rerun(self.members, us, winner) if learning else images
+        if learning and len(self.members) > 1:
+            return torch.cat(run_again(self.members, us, [torch.arange(n, device=device)] * len(self.members)))
+        mixing = [member.generator for member in self.members if member.mixes and not learning]
+        with still(*mixing):
             return torch.cat([member.images(u) for member, u in zip(self.members, us, strict=True)])
-        return rerun(self.members, us, winner) if torch.is_grad_enabled() else images

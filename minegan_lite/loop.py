@@ -91,7 +91,7 @@ class Loop:
                 if last or self.step % settings.log_every == 0:
                     self._log(losses, metric, watch, record, bar)
                 if folder is not None and (last or self.step % settings.save_every == 0):
-                    self._check_weights()
+                    self.check_weights()
                     folder.save(self.state())
                 bar.update()
         return self.result(record)
@@ -105,7 +105,8 @@ class Loop:
         if not all(map(math.isfinite, losses.values())):
             raise Diverged(f"step {self.step + 1}: a loss is not finite ({losses}): lower the learning rates")
 
-    def _check_weights(self) -> None:
+    def check_weights(self) -> None:
+        """Raises Diverged for weights that are not finite."""
         for name, part in self.parts().items():
             if isinstance(part, nn.Module) and not all(weight.isfinite().all() for weight in part.parameters()):
                 raise Diverged(f"step {self.step}: weights of {name} are not finite: lower the learning rates")

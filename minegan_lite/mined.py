@@ -1,7 +1,8 @@
 """MinedGAN and MinedFamily: generators behind their miners, G∘M, ready to be sampled."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import math
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,26 +13,11 @@ from minegan_lite.errors import UserError
 from minegan_lite.family import ClassSpace, sources_of
 from minegan_lite.gan import GAN, StandardNormal
 from minegan_lite.miner import ConditionalMiner, Miner
+from minegan_lite.nn import frozen
 from minegan_lite.selector import Selector
 
-
-@contextmanager
-def frozen(*modules: nn.Module) -> Iterator[None]:
-    """Inside: eval mode and no gradients to the weights. Afterwards every mode and flag is what it was.
-
-    Frozen means every byte: eval mode is what keeps BatchNorm statistics and spectral-norm vectors still.
-    """
-    modes = [(part, part.training) for module in modules for part in module.modules()]
-    flags = [(weight, weight.requires_grad) for module in modules for weight in module.parameters()]
-    for module in modules:
-        module.eval().requires_grad_(False)
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
-        for weight, flag in flags:
-            weight.requires_grad_(flag)
+MOST, PIXELS = 500, 1 << 19  # images at a time, and pixels: 500 digits, 32 images of 128×128, 2 of 512×512
+SEEDS = 2**63
 
 
 def input_prior(gan: GAN, miner: Miner | ConditionalMiner) -> Callable[[int, torch.Generator], Tensor]:
@@ -42,10 +28,22 @@ def input_prior(gan: GAN, miner: Miner | ConditionalMiner) -> Callable[[int, tor
     return prior if length == latent else StandardNormal(length)
 
 
-def draw(generator: nn.Module, z: Tensor, batch: int = 500) -> Tensor:
-    """Images (n, C, H, W) on the CPU of latents z (n, |z|), at most `batch` at a time."""
-    with frozen(generator), torch.no_grad():
-        return torch.cat([generator(part.to(_device(generator))).cpu() for part in z.split(batch)])
+def at_once(image_shape: Sequence[int]) -> int:
+    """How many images (C, H, W) are drawn at a time: at most MOST, fewer where they are large, and never none.
+
+    So the memory that sampling takes does not grow with the number of images, nor beyond one image's with their size.
+    """
+    return max(1, min(MOST, PIXELS // math.prod(image_shape[1:])))
+
+
+def draw(network: nn.Module, z: Tensor) -> Tensor:
+    """What a network makes of rows z (n, …), such as a generator's images (n, C, H, W), on the CPU, in parts.
+
+    The parts are at_once() rows, by the network's image_shape; MOST where it has none, as a miner.
+    """
+    batch = at_once(network.image_shape) if hasattr(network, "image_shape") else MOST
+    with frozen(network), torch.no_grad():
+        return torch.cat([network(part.to(_device(network))).cpu() for part in z.split(batch)])
 
 
 @dataclass
@@ -78,7 +76,7 @@ class MinedGAN:
 
         In a ClassSpace the latents are z and class embedding side by side, (n, |z| + |c|).
         """
-        u = input_prior(self.gan, self.miner)(_positive(n), torch.Generator().manual_seed(seed))
+        u = input_prior(self.gan, self.miner)(_positive(n), seeded(seed))
         miner, _ = self.networks(ema)
         with frozen(miner), torch.no_grad():
             return u, miner(u.to(_device(miner))).cpu()
@@ -128,16 +126,16 @@ class MinedFamily:
 
     @property
     def probabilities(self) -> dict[str, float]:
-        """p by the sources' names."""
-        return dict(zip((gan.name for gan in self.sources), self.selector.probabilities.tolist(), strict=True))
+        """p by the sources' names, in their order; of sources of one name the second is called "name (2)"."""
+        return dict(zip(_told_apart(self.sources), self.selector.probabilities.tolist(), strict=True))
 
     def chosen(self, n: int, *, seed: int = 0) -> Tensor:
         """From which source, by its place, each image of sample(n, seed=seed) comes: int64 (n,)."""
-        return self.selector.choose(_positive(n), torch.Generator().manual_seed(seed))
+        return self.selector.choose(_positive(n), seeded(seed))
 
     def sample(self, n: int, *, seed: int = 0, ema: bool | None = None) -> Tensor:
         """n images (n, C, H, W) on the CPU: first a source by p, then u, then G_i(M_i(u)); ema as in MinedGAN."""
-        rng = torch.Generator().manual_seed(seed)
+        rng = seeded(seed)
         return _scatter(
             self.selector.choose(_positive(n), rng), lambda i, count: self.draw(i, count, rng, ema), self.image_shape
         )
@@ -152,7 +150,7 @@ class MinedFamily:
 
     def supersample(self, *, seed: int = 0, ema: bool | None = None) -> tuple[Tensor, Tensor, int]:
         """One image of each source (N, C, H, W), the critic's scores of them (N,), and the place of the winner."""
-        rng = torch.Generator().manual_seed(seed)
+        rng = seeded(seed)
         images = torch.cat([self.draw(i, 1, rng, ema) for i in range(len(self.sources))])
         with frozen(self.critic), torch.no_grad():
             scores = self.critic(images.to(_device(self.critic))).squeeze(1).cpu()
@@ -180,7 +178,7 @@ class Unmined:
 
     def sample(self, n: int, *, seed: int = 0, ema: bool | None = None) -> Tensor:
         """n images G(z), z ~ p(z), (n, C, H, W) on the CPU. `ema` is accepted and means nothing here."""
-        sources, rng = sources_of(self.gan), torch.Generator().manual_seed(seed)
+        sources, rng = sources_of(self.gan), seeded(seed)
 
         def images(i: int, count: int) -> Tensor:
             return draw(sources[i].generator, sources[i].prior(count, rng))
@@ -212,7 +210,34 @@ def _device(module: nn.Module) -> torch.device:
     return next(module.parameters(), torch.empty(0)).device
 
 
+def _told_apart(sources: Sequence[GAN]) -> list[str]:
+    names: list[str] = []
+    for source in sources:
+        name, place = source.name, 1
+        while name in names:
+            place += 1
+            name = f"{source.name} ({place})"
+        names.append(name)
+    return names
+
+
+def seeded(seed: int) -> torch.Generator:
+    """A CPU generator. Raises UserError for a seed that is no whole number from 0 to 2⁶³ − 1."""
+    return torch.Generator().manual_seed(whole(seed, 0, "the seed"))
+
+
+def whole(value: int, least: int, what: str) -> int:
+    """A whole number, NumPy's too, as an int. Raises UserError for anything else, below `least`, and from 2⁶³ on."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool) or number < least:
+        raise UserError(f"{what} must be a whole number of at least {least}, got {value!r}")
+    if number >= SEEDS:
+        raise UserError(f"{what} must be a whole number below 2**63, got {value!r}")
+    return number
+
+
 def _positive(n: int) -> int:
-    if n < 1:
-        raise UserError(f"the number of samples must be at least 1, got {n}")
-    return n
+    return whole(n, 1, "the number of samples")

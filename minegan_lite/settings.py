@@ -1,8 +1,9 @@
 """Settings, presets, and the checks before the first step: what is wrong is said before anything is written."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
+from numbers import Real
 from typing import Any
 
 import torch
@@ -14,9 +15,11 @@ from minegan_lite.ema import DECAY
 from minegan_lite.errors import UserError
 from minegan_lite.family import OBJECTIVES
 from minegan_lite.gan import GAN
-from minegan_lite.mined import frozen
+from minegan_lite.images import checked_images
+from minegan_lite.mined import whole
 from minegan_lite.miner import ACTIVATIONS, INITS
 from minegan_lite.objectives import LOSSES
+from minegan_lite.probe import check_critic, check_sources
 
 PRECISIONS = ("32", "bf16")
 
@@ -119,78 +122,100 @@ def resolve(preset: str, options: dict[str, Any]) -> Settings:
         if not ok:
             raise UserError(f"{name} must be {what}, got {getattr(settings, name)!r}")
 
-    for name in ("steps", "batch", "critic_steps", "log_every", "save_every"):
-        need(_whole(getattr(settings, name), 1), name, "a whole number of at least 1")
-    need(_whole(settings.seed, 0), "seed", "a whole number of at least 0")
+    numbers = {
+        name: whole(getattr(settings, name), 1, name)
+        for name in ("steps", "batch", "critic_steps", "log_every", "save_every")
+    }
+    numbers["seed"] = whole(settings.seed, 0, "seed")
     for name in ("miner_lr", "critic_lr", "generator_lr"):
         need(_finite(getattr(settings, name)) and getattr(settings, name) > 0, name, "a positive number")
     need(_finite(settings.penalty) and settings.penalty >= 0, "penalty", "a number of at least 0")
     need(settings.loss in LOSSES, "loss", f"one of {', '.join(LOSSES)}")
-    need(isinstance(settings.spectral_norm, bool), "spectral_norm", "True or False")
+    for name in ("spectral_norm", "sample_average"):
+        need(isinstance(getattr(settings, name), bool), name, "True or False")
     need(settings.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}")
     betas = settings.betas
-    need(len(betas) == 2 and all(_finite(b) and 0 <= b < 1 for b in betas), "betas", "two numbers from 0 up to 1")
+    pair = isinstance(betas, list | tuple) and len(betas) == 2 and all(_finite(b) and 0 <= b < 1 for b in betas)
+    need(pair, "betas", "two numbers from 0 up to 1")
     need(_finite(settings.ema_decay) and 0 <= settings.ema_decay < 1, "ema_decay", "a number from 0 up to 1")
-    need(settings.input_dim is None or _whole(settings.input_dim, 1), "input_dim", "a whole number of at least 1")
-    need(settings.hidden is None or all(_whole(n, 1) for n in settings.hidden), "hidden", "whole numbers of at least 1")
+    for name in ("penalty", "miner_lr", "critic_lr", "generator_lr", "ema_decay"):
+        numbers[name] = _plain(getattr(settings, name))
+    numbers["betas"] = tuple(map(_plain, betas))
+    if settings.input_dim is not None:
+        numbers["input_dim"] = whole(settings.input_dim, 1, "input_dim")
+    if settings.hidden is not None:
+        need(isinstance(settings.hidden, list | tuple), "hidden", "a list of whole numbers, as (128,), or None")
+        numbers["hidden"] = tuple(whole(n, 1, "hidden: each number") for n in settings.hidden)
     need(settings.objective in OBJECTIVES, "objective", f"one of {', '.join(OBJECTIVES)}")
-    from_ = settings.critic_from
-    need(from_ == "fresh" or _whole(from_, 0), "critic_from", "the place of a source, from 0 on, or 'fresh'")
+    if settings.critic_from != "fresh":
+        need(not isinstance(settings.critic_from, str), "critic_from", "the place of a source, from 0 on, or 'fresh'")
+        numbers["critic_from"] = whole(settings.critic_from, 0, "critic_from")
     if settings.init not in INITS or settings.activation not in ACTIVATIONS:
         raise UserError(
             f"unknown init {settings.init!r} or activation {settings.activation!r}: "
             f"inits are {', '.join(INITS)}; activations {', '.join(ACTIVATIONS)}"
         )
-    return settings
+    return replace(settings, **numbers)
 
 
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+def refuse(options: dict[str, Any], meaningless: Collection[str], why: str) -> None:
+    """Raises UserError for options that would be ignored, in a line that names them all; `why` begins it."""
+    if strange := sorted(options.keys() & set(meaningless)):
+        raise UserError(f"{why}: leave out {', '.join(strange)}")
 
 
 def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _plain(value: Real) -> int | float:
+    """A number of NumPy's, or such, as Python's own, which JSON can hold."""
+    return value if type(value) in (int, float) else float(value)
 
 
 def pick_device(device: str) -> torch.device:
-    """ "auto" → cuda, then mps, then cpu. Raises UserError for a device that is not there."""
+    """ "auto" → cuda, then mps, then cpu. Raises UserError for a device that is not there, or holds no numbers."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        return torch.zeros(0, device=device).device
-    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
-        raise UserError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
+        where = torch.zeros(0, device=device).device
+    except (RuntimeError, AssertionError, TypeError) as error:  # torch built without CUDA asserts
+        raise UserError(f"device {device!r} cannot be used: {str(error).splitlines()[0][:200]}") from None
+    if where.type == "meta":
+        raise UserError("device 'meta' cannot be used: it holds no numbers")
+    return where
 
 
 def target_images(target: FewShot | Tensor, gan: GAN) -> Tensor:
-    """The target's training images (n, C, H, W), checked to be some that the source could draw. Raises UserError."""
+    """The target's training images (n, C, H, W), checked to be some that the source could draw. Raises UserError.
+
+    float32 in [−1, 1]: uint8 is converted, floats beyond by rounding are clamped, and ones without any below 0 warn.
+    """
     images, shape = target.train if isinstance(target, FewShot) else target, tuple(gan.generator.image_shape)
-    if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
-        raise UserError("the target must be a few_shot result or a float tensor of images (n, C, H, W)")
+    if not isinstance(images, Tensor) or images.ndim != 4:
+        raise UserError("the target must be a few_shot result or a tensor of images (n, C, H, W)")
     if tuple(images.shape[1:]) != shape:
         raise UserError(
             f"the target's images are {tuple(images.shape[1:])}, {gan.name} draws {shape}: resize them first"
         )
     if len(images) < 2:
         raise UserError(f"mining needs at least 2 images, got {len(images)}")
-    if not images.isfinite().all():
-        raise UserError("the target's images hold NaN or infinite values")
-    if images.min() < -1 or images.max() > 1:
-        low, high = images.min().item(), images.max().item()
-        raise UserError(f"the target's images must lie in [-1, 1], got values from {low:.3g} to {high:.3g}")
-    return images
+    return checked_images(images, "the target's images")
 
 
 def check_images(
-    target: FewShot | Tensor, sources: Sequence[GAN], settings: Settings, critic: nn.Module | None = None
+    target: FewShot | Tensor,
+    sources: Sequence[GAN],
+    settings: Settings,
+    critic: nn.Module | None = None,
+    *,
+    released: bool = False,
 ) -> Tensor:
     """The target's training images (n, C, H, W), after every check that needs no training. Raises UserError.
 
-    critic: the one to start from, None for what settings.critic_from says.
+    critic: the one to start from, None for what settings.critic_from says. released: whether generators are trained.
     """
-    first = sources[0]
-    shape = tuple(first.generator.image_shape)
-    judge = first
+    judge = sources[0]
     if critic is None:
         if settings.critic_from != "fresh":
             if settings.critic_from >= len(sources):
@@ -201,17 +226,9 @@ def check_images(
         critic = judge.critic
     if critic is None:
         raise UserError(f"{judge.name} has no critic to start from: give one as GAN(generator, critic, prior, name)")
-    images = target_images(target, first)
-    probe = torch.zeros(2, *shape, device=next(critic.parameters()).device)
-    try:
-        with frozen(critic), torch.no_grad():
-            scores = critic(probe)
-    except RuntimeError as error:
-        raise UserError(
-            f"the critic of {judge.name} cannot judge images {shape}: {str(error).splitlines()[0]}"
-        ) from None
-    if scores.shape != (2, 1):
-        raise UserError(f"the critic of {judge.name} must give scores (n, 1), gives {tuple(scores.shape)} for n = 2")
+    images = target_images(target, sources[0])
+    check_sources(sources, released=released)
+    check_critic(critic, sources[0].generator.image_shape, judge.name)
     return images
 
 

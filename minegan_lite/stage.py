@@ -1,6 +1,5 @@
 """The loop that both stages share, from one source or several; training.py is its door."""
 
-import copy
 import hashlib
 import math
 from collections import Counter
@@ -14,12 +13,13 @@ from torch import Tensor, nn
 
 from minegan_lite import ema, objectives
 from minegan_lite.errors import Diverged, UserError
-from minegan_lite.family import ClassSpace, Contest, Member
+from minegan_lite.family import ClassSpace, Contest, Member, mixes_rows
 from minegan_lite.gan import GAN
 from minegan_lite.loop import Loop
-from minegan_lite.mined import MinedFamily, MinedGAN, frozen, input_prior
+from minegan_lite.mined import MinedFamily, MinedGAN, input_prior
 from minegan_lite.miner import ConditionalMiner, Miner
 from minegan_lite.networks.style_layers import MinibatchStddev
+from minegan_lite.nn import clone, frozen
 from minegan_lite.selector import Selector
 from minegan_lite.settings import Settings
 
@@ -32,19 +32,6 @@ def stream(purpose: str, seed: int) -> torch.Generator:
     """
     digest = hashlib.sha256(f"{purpose}:{seed}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
-
-
-def clone(module: nn.Module) -> nn.Module:
-    """A deep copy that shares nothing with `module`.
-
-    Hook-based spectral norm leaves its last weight behind as a graph's output, which deepcopy refuses: detached
-    first (the next forward makes it anew).
-    """
-    for part in module.modules():
-        for name, value in vars(part).items():
-            if isinstance(value, Tensor) and not value.is_leaf:
-                setattr(part, name, value.detach())
-    return copy.deepcopy(module)
 
 
 def streams(purpose: str, sources: Sequence[GAN], seed: int) -> list[torch.Generator]:
@@ -102,6 +89,15 @@ def fresh(module: nn.Module, purpose: str, seed: int) -> nn.Module:
     return copied
 
 
+def placed(sources: Sequence[GAN], device: torch.device) -> list[GAN]:
+    """The sources with their generators on a device: themselves where they are there, else copies of all of them."""
+    generators = nn.ModuleList(source.generator for source in sources)
+    if all(weight.device == device for weight in (*generators.parameters(), *generators.buffers())):
+        return list(sources)
+    copies = clone(generators).to(device)  # together: classes go on sharing
+    return [replace(source, generator=own) for source, own in zip(sources, copies, strict=True)]
+
+
 class Stage(Loop):
     """The steps that both stages share: critic_steps × Eq. 3, then Eq. 4, then the averages."""
 
@@ -121,9 +117,9 @@ class Stage(Loop):
         kept: the critic's parameters, by name, that are not trained (transfer/freezed.py).
         """
         super().__init__(settings, rngs, device)
-        self.sources, self.released = sources, released
+        self.sources = sources = placed(sources, device)
         self.rng, *member_rngs = rngs
-        self.generators = nn.ModuleList(source.generator for source in sources).to(device)
+        self.generators, self.released = nn.ModuleList(source.generator for source in sources), released
         self.miners = miners.to(device)
         self.critic = clone(critic).train().requires_grad_(False)
         self.critic.to(device, memory_format=torch.channels_last)  # a tenth faster on a CPU
@@ -140,7 +136,7 @@ class Stage(Loop):
             self.critic_weights, lr=settings.critic_lr, betas=settings.betas, fused=True
         )
         members = [
-            Member(source.generator, miner, input_prior(source, miner), rng)
+            Member(source.generator, miner, input_prior(source, miner), rng, released and mixes_rows(source.generator))
             for source, miner, rng in zip(sources, miners, member_rngs, strict=True)
         ]
         self.contest = Contest(members, Selector(len(sources)), settings.objective)
@@ -159,7 +155,7 @@ class Stage(Loop):
         cls, sources: Sequence[GAN], miners: nn.ModuleList, critic: nn.Module, settings: Settings, device: torch.device
     ) -> "Stage":
         """Stage two: copies of miners and generators, all trained."""
-        generators = clone(nn.ModuleList(source.generator for source in sources))  # together: classes go on sharing
+        generators = clone(nn.ModuleList(source.generator for source in sources)).to(device)  # classes go on sharing
         copies = [replace(source, generator=own) for source, own in zip(sources, generators, strict=True)]
         return cls(copies, clone(miners), critic, True, settings, streams("finetune", sources, settings.seed), device)
 

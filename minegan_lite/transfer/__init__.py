@@ -8,6 +8,7 @@ from minegan_lite.data import FewShot
 from minegan_lite.errors import UserError
 from minegan_lite.gan import GAN
 from minegan_lite.mined import MinedGAN
+from minegan_lite.probe import declared
 from minegan_lite.transfer import bsa, freezed, minegan, mining, scratch, transfergan, vae
 
 METHODS = {
@@ -30,13 +31,16 @@ def adapt(
         stages). Where a method has no miner, the result's is the identity.
     gan: an unconditional source, which is copied, not changed. target: as mine() takes it.
     steps: updates of what draws the images; a method's critic makes critic_steps for each.
-    options: out, device, progress, metric, watch as in mine(), and the method's own, whose defaults are its paper's.
+    options: out, device, progress, metric, watch as in mine(), and the method's own, by default its paper's; the
+        record's "preset" says which were replaced. An option that a method has no use for is refused.
         The run of a folder `out` is resumed bit for bit, or given back when it is finished, by the same call.
     Raises UserError for an unknown method or option and wrong input, Diverged where training leaves finite numbers.
     """
+    adapting = _known(method)
+    gan = declared(gan)
     if gan.generator.embedding_dim is not None:
         raise UserError(f"{gan.name} is conditional: adapt one of its classes, classes_of(gan)[i], or mine it")
-    return _known(method).adapt(gan, target, steps=steps, seed=seed, **options)
+    return adapting.adapt(gan, target, steps=steps, seed=seed, **options)
 
 
 def frozen(method: str, gan: GAN, **options: Any) -> set[str]:

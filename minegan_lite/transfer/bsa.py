@@ -14,7 +14,7 @@ from minegan_lite.data import FewShot
 from minegan_lite.errors import UserError
 from minegan_lite.gan import GAN
 from minegan_lite.mined import MinedGAN
-from minegan_lite.stage import clone
+from minegan_lite.nn import clone
 from minegan_lite.transfer import fitting, perceptual
 from minegan_lite.transfer.layers import in_order, is_linear
 
@@ -126,7 +126,7 @@ def adapt(
     NEARNESS × how far scales and shifts have gone.
     """
     _positive(truncation)
-    asked = fitting.asked("bsa", gan, target, {"truncation": truncation}, **(PAPER | options))
+    asked = fitting.asked("bsa", gan, target, {"truncation": truncation}, paper=PAPER, **options)
     maps = perceptual.default_maps(gan).to(asked.device)
     learned = Adaptation(gan.generator, len(asked.images)).to(asked.device)
 

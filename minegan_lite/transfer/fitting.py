@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from minegan_lite import ema
 from minegan_lite.data import FewShot
-from minegan_lite.errors import UserError
 from minegan_lite.gan import GAN
 from minegan_lite.loop import Loop, Metric, Watch
 from minegan_lite.mined import MinedGAN
 from minegan_lite.miner import NoMiner
-from minegan_lite.settings import Settings, describe, pick_device, resolve, target_images
+from minegan_lite.probe import check_sources
+from minegan_lite.settings import Settings, describe, pick_device, refuse, target_images
 from minegan_lite.stage import stream
 from minegan_lite.training import default_metric
-from minegan_lite.transfer.adversarial import OF_MINERS
+from minegan_lite.transfer.adversarial import OF_MINERS, recipe
 
 OF_CRITICS = {"critic_steps", "penalty", "critic_lr", "loss"}
 Losses = Callable[[Tensor, Tensor, torch.Generator], dict[str, Tensor]]
@@ -93,6 +93,8 @@ def asked(
     target: FewShot | Tensor,
     own: dict[str, Any],
     *,
+    paper: dict[str, Any],
+    released: bool = False,
     out: str | Path | None = None,
     device: str = "auto",
     progress: bool = True,
@@ -100,12 +102,16 @@ def asked(
     watch: Watch | None = None,
     **options: Any,
 ) -> Asked:
-    """The arguments of adapt(), checked; own are the method's, which the record keeps too. Raises UserError."""
-    if strange := sorted(options.keys() & (OF_MINERS | OF_CRITICS)):
-        raise UserError(f"{method} has neither miner nor critic, so {strange[0]} means nothing to it")
-    settings, where = resolve("default", options), pick_device(device)
+    """The arguments of adapt(), checked. Raises UserError.
+
+    own: the method's, which the record keeps too. paper: the method's settings, which options replace. released:
+    whether its generator learns in training mode.
+    """
+    refuse(options, OF_MINERS | OF_CRITICS, f"{method} has neither miner nor critic")
+    (settings, preset), where = recipe(paper, options), pick_device(device)
     images = target_images(target, gan)
-    record = describe(method, [gan], False, target, images, "paper", settings, where) | own
+    check_sources([gan], released=released)
+    record = describe(method, [gan], False, target, images, preset, settings, where) | own
     return Asked(target, images, settings, record, where, out, progress, metric, watch)
 
 

@@ -9,6 +9,7 @@ from minegan_lite.data import FewShot
 from minegan_lite.errors import UserError
 from minegan_lite.gan import GAN
 from minegan_lite.mined import MinedGAN
+from minegan_lite.probe import check_critic
 from minegan_lite.transfer import adversarial
 from minegan_lite.transfer.layers import in_order, is_linear
 
@@ -27,7 +28,7 @@ def adapt(gan: GAN, target: FewShot | Tensor, *, layers: int | None = None, **op
     """
     kept = {name.removeprefix("critic.") for name in frozen(gan, layers=layers)}
     return adversarial.train(
-        "freezed", gan, target, generator=gan.generator, critic=gan.critic, kept=kept, **(PAPER | options)
+        "freezed", gan, target, generator=gan.generator, critic=gan.critic, paper=PAPER, kept=kept, **options
     )
 
 
@@ -35,6 +36,7 @@ def frozen(gan: GAN, *, layers: int | None = None, **options: Any) -> set[str]:
     """The parameters of the critic's first `layers` linear maps, and of what lies between them."""
     if gan.critic is None:
         raise UserError(f"{gan.name} has no critic to freeze layers of")
+    check_critic(gan.critic, gan.generator.image_shape, gan.name)
     device = next(gan.critic.parameters()).device
     passed = in_order(gan.critic, torch.zeros(2, *gan.generator.image_shape, device=device))
     maps = [i for i, (_, part) in enumerate(passed) if is_linear(part)]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from minegan_lite.mined import frozen
+from minegan_lite.nn import frozen
 
 
 def is_linear(part: nn.Module) -> bool:

@@ -10,7 +10,8 @@ from minegan_lite import data
 from minegan_lite.downloads import fetched
 from minegan_lite.errors import UserError
 from minegan_lite.gan import GAN
-from minegan_lite.stage import clone
+from minegan_lite.nn import clone
+from minegan_lite.probe import check_critic
 from minegan_lite.transfer.layers import in_order, is_linear
 
 VGG_RELUS = (1, 3, 6, 8, 11, 13, 15, 18, 20, 22)  # behind conv1_1 … conv4_3
@@ -84,6 +85,7 @@ def default_maps(gan: GAN) -> CriticMaps | VGGMaps:
         return VGGMaps()
     if gan.critic is None:
         raise UserError(f"{gan.name} has no critic, whose maps bsa compares grey images by")
+    check_critic(gan.critic, gan.generator.image_shape, gan.name)
     return CriticMaps(gan.critic, gan.generator.image_shape)
 
 

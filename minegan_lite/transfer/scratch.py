@@ -20,7 +20,9 @@ PAPER = {
 def adapt(gan: GAN, target: FewShot | Tensor, *, seed: int, **options: Any) -> MinedGAN:
     """A GAN of the source's architecture and prior, trained on the target alone; see transfer.adapt."""
     generator, critic = (part and fresh(part, "scratch", seed) for part in (gan.generator, gan.critic))
-    return adversarial.train("scratch", gan, target, generator=generator, critic=critic, seed=seed, **(PAPER | options))
+    return adversarial.train(
+        "scratch", gan, target, generator=generator, critic=critic, paper=PAPER, seed=seed, **options
+    )
 
 
 def frozen(gan: GAN, **options: Any) -> set[str]:

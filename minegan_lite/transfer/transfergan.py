@@ -19,7 +19,7 @@ PAPER = {
 def adapt(gan: GAN, target: FewShot | Tensor, **options: Any) -> MinedGAN:
     """The source's generator, fine-tuned with its critic; see transfer.adapt."""
     return adversarial.train(
-        "transfergan", gan, target, generator=gan.generator, critic=gan.critic, **(PAPER | options)
+        "transfergan", gan, target, generator=gan.generator, critic=gan.critic, paper=PAPER, **options
     )
 
 

@@ -67,7 +67,7 @@ def adapt(
     **options: Any,
 ) -> MinedGAN:
     """A decoder of the source's architecture, sampled by N(0, I); see transfer.adapt."""
-    asked = fitting.asked("vae", gan, target, {}, seed=seed, **(PAPER | options))
+    asked = fitting.asked("vae", gan, target, {}, paper=PAPER, released=True, seed=seed, **options)
     learned = Autoencoder(gan, seed).to(asked.device)
 
     def losses(pick: Tensor, real: Tensor, rng: torch.Generator) -> dict[str, Tensor]:
