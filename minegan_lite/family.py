@@ -146,7 +146,7 @@ def sources_of(gan: GAN | Sequence[GAN]) -> list[GAN]:
 
 def is_family(gan: GAN | Sequence[GAN]) -> bool:
     """Whether mining this gives a MinedFamily: a list, also of one, or a conditional GAN with one-hot classes."""
-    return not isinstance(gan, GAN) or _one_hot(gan)
+    return not isinstance(gan, GAN) or _one_hot(declared(gan))
 
 
 def _one_hot(gan: GAN) -> bool:

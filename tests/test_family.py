@@ -7,10 +7,22 @@ from torch import nn
 
 from minegan_lite import runs, training, zoo
 from minegan_lite.errors import UserError
-from minegan_lite.family import Contest, Member, OneClass, classes_of, compete, is_family, rerun, sources_of
+from minegan_lite.family import (
+    ClassSpace,
+    Contest,
+    Member,
+    OneClass,
+    classes_of,
+    compete,
+    is_family,
+    mixes_rows,
+    rerun,
+    sources_of,
+)
 from minegan_lite.gan import GAN, StandardNormal
 from minegan_lite.mined import MinedFamily, MinedGAN, Unmined, frozen
 from minegan_lite.miner import Miner
+from minegan_lite.networks.biggan import Generator as BigGAN
 from minegan_lite.networks.mnist import ConditionalCritic, ConditionalGenerator
 from minegan_lite.selector import Selector
 from minegan_lite.training import finetune, mine
@@ -177,6 +189,46 @@ def test_the_order_of_the_sources_means_nothing_but_for_the_start_of_the_critic(
     for i, j in ((0, 1), (1, 2), (2, 0)):
         for x, y in zip(one.miners[i].parameters(), other.miners[j].parameters(), strict=True):
             torch.testing.assert_close(x, y)
+
+
+def test_of_equal_scores_the_earlier_members_wins():
+    team = members(tiny_sources(3))
+    us = [member.draw(8, CPU) for member in team]
+    winner, _ = compete(team, us, lambda x: torch.zeros(len(x), 1))
+    assert winner.tolist() == [0] * 8
+
+
+@pytest.mark.parametrize("objective", ["max", "mean"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_with_batch_norm_in_training_the_images_learned_from_are_those_judged(objective, count):
+    """And statistics move once with the generators' update, by that very batch, but not with the critic's."""
+    sources = tiny_sources(count)
+    team, critic = members(sources), sources[0].critic
+    for member in team:
+        member.generator.train()
+        assert mixes_rows(member.generator)
+        member.mixes = True
+    norms, judged = [member.generator.norm for member in team], []
+
+    def score(x):
+        judged.append(x.clone())
+        return critic(x)
+
+    contest, start = Contest(team, Selector(count), objective), [everything(norm) for norm in norms]
+    with torch.no_grad():
+        contest.fakes(16, CPU, score)
+    assert all(map(same, start, map(everything, norms)))
+    judged.clear()
+    fakes = contest.fakes(16, CPU, score)
+    assert fakes.requires_grad
+    if count > 1:
+        everyone = torch.stack(judged)
+        winner = torch.stack([critic(x) for x in judged]).squeeze(2).argmax(0)
+        expected = everyone[winner, torch.arange(16)] if objective == "max" else everyone.flatten(0, 1)
+        torch.testing.assert_close(fakes, expected, rtol=1e-5, atol=1e-5)
+    moved = [int(norm.num_batches_tracked) - 3 for norm in norms]  # tiny_gan made three passes
+    won = set(winner.tolist()) if count > 1 and objective == "max" else set(range(count))
+    assert moved == [int(i in won) for i in range(count)]
 
 
 # --- mine() and finetune() of several -------------------------------------------------------------------------------
@@ -353,6 +405,24 @@ def test_the_classes_of_a_conditional_gan_are_its_generator_at_each_label():
         classes_of(tiny_gan())
     with pytest.raises(UserError, match="no class 3"):
         OneClass(gan.generator, 3)
+
+
+def test_as_many_numbers_as_classes_are_not_one_hot_rows():
+    gan = GAN(BigGAN(32, 2, 2, embedding_dim=7, classes=7, attention=()), TinyCritic(), StandardNormal(8), "big")
+    assert len(sources_of(gan)) == 1
+    assert isinstance(sources_of(gan)[0].generator, ClassSpace)
+    assert not is_family(gan)
+
+
+def test_one_gan_twice_is_mined_tuned_and_loaded_and_each_has_its_share(tmp_path):
+    gan = tiny_gan()
+    mined = mine([gan, gan], tiny_target(), out=tmp_path / "one", **FAST)
+    tuned = finetune(mined, tiny_target(), out=tmp_path / "two", **FAST)
+    for run, result in (("one", mined), ("two", tuned)):
+        assert list(result.probabilities) == ["tiny", "tiny (2)"]
+        assert sum(result.probabilities.values()) == pytest.approx(1)
+        loaded = training.load(tmp_path / run, [tiny_gan()] * 2)
+        assert torch.equal(loaded.sample(5), result.sample(5))
 
 
 def test_one_hot_classes_are_sources_and_embedded_ones_are_one_source():

@@ -5,7 +5,7 @@ import torch
 from tiny import everything, same, tiny_gan, tiny_target
 
 from minegan_lite.errors import UserError
-from minegan_lite.mined import Unmined, frozen, input_prior
+from minegan_lite.mined import Unmined, at_once, draw, frozen, input_prior
 from minegan_lite.miner import Miner
 from minegan_lite.training import mine
 
@@ -85,3 +85,26 @@ def test_a_miner_of_another_input_length_draws_its_own_prior():
 def test_no_samples_is_an_error(mined, n):
     with pytest.raises(UserError, match="at least 1"):
         mined.sample(n)
+
+
+@pytest.mark.parametrize("n", [1.5, True, "3", 2**63])
+def test_a_number_of_samples_is_a_whole_number(mined, n):
+    with pytest.raises(UserError, match="whole number"):
+        mined.sample(n)
+    with pytest.raises(UserError, match="the seed must be a whole number"):
+        mined.sample(2, seed=-1)
+
+
+def test_large_images_are_drawn_a_few_at_a_time():
+    assert [at_once((3, side, side)) for side in (1, 28, 128, 512, 4096)] == [500, 500, 32, 2, 1]
+
+    class Large(torch.nn.Module):
+        image_shape, largest = (1, 512, 512), 0
+
+        def forward(self, z):
+            self.largest = max(self.largest, len(z))
+            return z[:, :1, None, None].expand(-1, 1, 512, 512)
+
+    large, z = Large(), torch.randn(5, 2)
+    assert torch.equal(draw(large, z)[:, 0, 0, 0], z[:, 0])
+    assert large.largest == 2

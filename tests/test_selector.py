@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minegan_lite.selector import Selector
@@ -15,6 +15,7 @@ def by_hand(minibatches: list[list[int]], n: int, window: int) -> list[float]:
     return [w / sum(wins) for w in wins]
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 5).flatmap(
         lambda n: st.tuples(

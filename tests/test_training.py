@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny import TinyCritic, everything, same, tiny_gan, tiny_target
 
-from minegan_lite import loop, runs, stage, training
+from minegan_lite import runs, stage, training
 from minegan_lite.data import FewShot
 from minegan_lite.errors import Diverged, UserError
 from minegan_lite.gan import GAN, StandardNormal
@@ -283,10 +283,57 @@ def test_the_paper_preset_is_the_supplement_to_the_letter():
 
 
 def test_the_critic_learns_from_every_target_image_and_only_from_them():
-    """A target of one repeated image, told by the order of draws: the metric sees only what sample() gives."""
+    """Target images lie above 0 and the source's below, so that what the critic sees tells where it comes from."""
+
     seen = []
-    mine(tiny_gan(), tiny_target(), metric=lambda images: seen.append(tuple(images.shape)) or 0.5, **FAST)
-    assert seen == [(loop.METRIC_SAMPLES, 1, 6, 6)] * 4
+
+    class Watching(TinyCritic):
+        def forward(self, x):
+            seen.append(x.detach().clone())
+            return super().forward(x)
+
+    class Dark(torch.nn.Module):
+        latent_dim, embedding_dim, image_shape = 4, None, (1, 6, 6)
+
+        def __init__(self):
+            super().__init__()
+            self.map = torch.nn.Linear(4, 36)
+
+        def forward(self, z):
+            return -torch.sigmoid(self.map(z)).view(-1, 1, 6, 6)
+
+    images = tiny_target().abs().clamp(min=0.1)
+    gan = GAN(Dark(), Watching(), StandardNormal(4), "dark")
+    with pytest.warns(UserWarning, match="no value below 0"):
+        mine(gan, images, loss="hinge", **FAST)
+    rows = torch.cat(seen[3:])  # three calls try the critic
+    bright = {bytes(row.numpy().tobytes()) for row in rows if row.min() > 0}
+    assert bright == {bytes(row.numpy().tobytes()) for row in images}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"hidden": (8,)}, {"input_dim": 3}, {"activation": "tanh"}, {"init": "paper"}, {"spectral_norm": True},
+        {"critic_from": "fresh"}, {"hidden": (8, 5), "activation": "relu+pixel_norm", "input_dim": 6},
+    ],
+)  # fmt: skip
+def test_what_is_loaded_samples_as_what_was_returned_and_stage_two_refuses_what_is_settled(tmp_path, options):
+    mined = mine(tiny_gan(), tiny_target(), out=tmp_path / "one", **FAST, **options)
+    tuned = finetune(mined, tiny_target(), out=tmp_path / "two", **FAST)
+    for run, result in (("one", mined), ("two", tuned)):
+        assert torch.equal(training.load(tmp_path / run, tiny_gan()).sample(4), result.sample(4))
+        assert {name: result.settings[name] for name in options} == options
+    with pytest.raises(UserError, match=f"stage one: leave out {', '.join(sorted(options))}"):
+        finetune(mine(tiny_gan(), tiny_target(), **FAST), tiny_target(), out=tmp_path / "three", **FAST, **options)
+    assert not (tmp_path / "three").exists()
+
+
+def test_weights_are_looked_at_before_they_are_saved(tmp_path):
+    """The first step's losses are finite still; its update is not."""
+    with pytest.raises(Diverged, match="weights of miners are not finite"):
+        mine(tiny_gan(), tiny_target(), out=tmp_path / "run", **{**FAST, "save_every": 1, "miner_lr": 1e39})
+    assert not (tmp_path / "run/state.pt").exists()
 
 
 def nan_image():
@@ -302,9 +349,14 @@ def nan_image():
         (tiny_target(0), {}, "at least 2 images"),
         (tiny_target().repeat(1, 3, 1, 1), {}, r"\(3, 6, 6\)"),
         (torch.zeros(4, 1, 7, 6), {}, r"\(1, 7, 6\)"),
-        (tiny_target()[0], {}, "float tensor"),
-        ((tiny_target() * 127).to(torch.uint8), {}, "float tensor"),
-        (tiny_target() * 255, {}, r"\[-1, 1\]"),
+        (tiny_target()[0], {}, "tensor of images"),
+        (tiny_target().long(), {}, "uint8, or floats"),
+        (tiny_target() * 255, {}, "0…255"),
+        (tiny_target().sign() * 1.01, {}, r"from -1\.01 to 1\.01"),
+        (tiny_target(), {"betas": 3}, "betas must be two numbers"),
+        (tiny_target(), {"hidden": 5}, "hidden must be a list"),
+        (tiny_target(), {"seed": 2**63}, "seed must be a whole number below"),
+        (tiny_target(), {"sample_average": "no"}, "sample_average must be True or False"),
         (nan_image(), {}, "NaN"),
         (tiny_target(), {"steps": -1}, "steps"),
         (tiny_target(), {"steps": 0}, "steps"),
