@@ -523,3 +523,21 @@ def test_the_zoo_finds_sources_by_their_recorded_names(tmp_path):
     with pytest.raises(UserError, match="cond gives cond:0, cond:1, cond:2"):
         zoo.load_all(["cond:7"], tmp_path)
     assert runs.sources_fingerprint([one]) == runs.sources_fingerprint(zoo.load_all(["cond:2"], tmp_path))
+
+
+def test_under_mean_the_penalty_looks_at_every_source_alike():
+    """Real images are black, so an image between real and fake lies on its source's side."""
+    seen = []
+
+    class Watching(Plane):
+        def input_gradient(self, x):
+            seen.append(x[:, 0, 0, 0].sign())
+            x = x.requires_grad_()
+            return torch.autograd.grad(self(x).sum(), x, create_graph=True)[0]
+
+    near, far = dots(-0.5, 0.5)
+    sources = [GAN(near.generator, Watching(), near.prior, "near"), far]
+    target = torch.zeros(4, 1, 1, 2)
+    with pytest.warns(UserWarning, match="no value below 0"):
+        mine(sources, target, objective="mean", **{**FAST, "steps": 1})
+    assert sorted(seen[0].tolist()) == [-1, -1, 1, 1]

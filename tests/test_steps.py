@@ -35,7 +35,7 @@ def losses(name, fake, real):
 
 def by_hand(generator, miner, critic, images, rng, name, penalty, betas, tuned):
     """Copies of the three after STEPS, and the averages of miner and generator."""
-    generator, miner, critic = map(copy.deepcopy, (generator, miner, critic))
+    generator, miner, critic = (copy.deepcopy(network).requires_grad_() for network in (generator, miner, critic))
     averages = [None, None]
     groups = [{"params": miner.parameters()}] + ([{"params": generator.parameters(), "lr": 1e-4}] if tuned else [])
     of_miner = torch.optim.Adam(groups, lr=1e-3, betas=betas)
