@@ -20,9 +20,9 @@ from minegan_lite.settings import PRESETS, Settings
 # The way of a sample. A module that is not named here comes after those that are.
 # fmt: off
 ORDER = [
-    "gan", "miner", "mined", "family", "selector", "training", "stage", "loop", "settings", "objectives", "ema",
-    "transfer", "networks", "checkpoints", "data", "downloads", "images", "latents", "metrics", "zoo", "ledger", "paper", "plots", "widgets", "errors",
-    "runs", "doctor", "chapters",
+    "gan", "miner", "mined", "family", "selector", "training", "stage", "loop", "probe", "settings", "objectives", "ema", "nn",
+    "transfer", "networks", "checkpoints", "data", "digits", "folders", "images", "downloads", "impostors", "latents", "metrics",
+    "zoo", "sources", "ledger", "paper", "plots", "progress", "widgets", "errors", "runs", "locks", "terminal", "doctor", "chapters",
 ]
 # fmt: on
 UNDOCUMENTED = {"cli", "cli_checkpoints"}  # its --help is the reference
