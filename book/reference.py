@@ -25,7 +25,7 @@ ORDER = [
     "zoo", "sources", "ledger", "paper", "plots", "progress", "widgets", "errors", "runs", "locks", "terminal", "doctor", "chapters",
 ]
 # fmt: on
-UNDOCUMENTED = {"cli", "cli_checkpoints"}  # its --help is the reference
+UNDOCUMENTED = {"cli", "cli_checkpoints", "cli_runs"}  # its --help is the reference
 
 
 def write(folder: Path) -> None:

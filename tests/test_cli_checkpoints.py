@@ -88,7 +88,8 @@ def test_the_picture_is_that_of_the_library(file):
     images = checkpoints.sample(checkpoints.load(path), 4)
     expected = ((images[0].clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
     side = 2 * images.shape[-1]
-    assert np.array_equal(pixels(path)[2 : 2 + side : 2, 2 : 2 + side : 2], expected)
+    shown = pixels(path)[2 : 2 + side : 2, 2 : 2 + side : 2].astype(int)
+    assert np.abs(shown - expected).max() <= 1  # a batch of another size may round to the other side of a half
 
 
 def test_half_precision_gives_the_same_picture_but_for_rounding(file):
