@@ -22,10 +22,14 @@ from minegan_lite.settings import PRESETS, Settings
 ORDER = [
     "gan", "miner", "mined", "family", "selector", "training", "stage", "loop", "probe", "settings", "objectives", "ema", "nn",
     "transfer", "networks", "checkpoints", "data", "digits", "folders", "images", "downloads", "impostors", "latents", "metrics",
-    "zoo", "sources", "ledger", "paper", "plots", "progress", "widgets", "errors", "runs", "locks", "terminal", "doctor", "chapters",
+    "zoo", "sources", "ledger", "paper", "plots", "progress", "widgets", "errors", "runs", "locks", "terminal", "shown", "doctor", "chapters",
 ]
 # fmt: on
-UNDOCUMENTED = {"cli", "cli_checkpoints", "cli_runs"}  # its --help is the reference
+UNDOCUMENTED = {
+    "cli",
+    "cli_checkpoints",
+    "cli_runs",
+}  # its --help is the reference
 
 
 def write(folder: Path) -> None:

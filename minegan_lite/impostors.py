@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from minegan_lite.checkpoints.shown import shown
 from minegan_lite.errors import UserError
+from minegan_lite.shown import shown
 
 HEAD = 1024  # bytes that tell
 # no file of weights starts like this: five such bytes would be the length of a safetensors header of gigabytes

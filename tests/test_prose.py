@@ -48,6 +48,7 @@ ALLOWED = {
         ("0.002", "0.01", "0.5", "0.9", "0.99", "0.999", "1.5e-3", "1e-4", "1e-6", "1e-8", "2e-4", "4e-4"), SETTINGS
     )
     | {"71.6": "a size, counted in the official code"},
+    "README.md": {"9.2": "a size, of two files that are in the repository"},
     "second_stage.ipynb": {"1": "the score of a perfect copy, by definition"},
     "several_gans.ipynb": {"0.3": "an exercise's premise"},
     "two_dimensions.ipynb": {"0.1": "a setting, the penalty's weight"},
@@ -59,7 +60,7 @@ NOT_PROSE = re.compile(
 )
 PLACE = re.compile(
     r"\b(?:Sec|Fig|Eq|Table|[Ss]upplement|footnote)s?\b\.? *[A-Z]?\d[\d., ]*(?:and \d[\d.]*)?"
-    r"|\b(?:Python|PyTorch|CC BY) *\(?\d[\d., ]*(?:(?:to|or|and) \d[\d.]*)?"
+    r"|\b(?:Python|PyTorch|CC BY(?:-SA)?) *\(?\d[\d., ]*(?:(?:to|or|and) \d[\d.]*)?"
 )
 NUMBER = r"(?>(?<![\w./^-])\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?)"
 MEASURE = (

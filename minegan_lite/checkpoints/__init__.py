@@ -31,10 +31,10 @@ from minegan_lite.checkpoints import (
 from minegan_lite.checkpoints.about import format_description as format_description
 from minegan_lite.checkpoints.reading import read
 from minegan_lite.checkpoints.sampling import sample as sample
-from minegan_lite.checkpoints.shown import shown
 from minegan_lite.checkpoints.states import tidy
 from minegan_lite.errors import UserError
 from minegan_lite.gan import GAN, StandardNormal
+from minegan_lite.shown import shown
 
 LARGEST = 2048  # pixels a side, twice the published networks'
 

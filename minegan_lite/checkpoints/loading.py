@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minegan_lite.checkpoints.shown import shown
 from minegan_lite.errors import UserError
 from minegan_lite.networks.layers import SpectralNorm
+from minegan_lite.shown import shown
 
 Rule = tuple[str, str | Callable[[re.Match], str]]  # a pattern and its replacement, as re.sub takes them
 BOOKKEEPING = (".num_batches_tracked", ".v")  # of batch norm and spectral norm: made anew where a file has none

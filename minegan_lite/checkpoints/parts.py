@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minegan_lite.checkpoints.shown import shown
 from minegan_lite.errors import UserError
+from minegan_lite.shown import shown
 
 
 def part(state: Mapping[str, Any], name: str) -> Mapping[str, Any]:

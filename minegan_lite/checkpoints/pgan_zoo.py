@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from minegan_lite.checkpoints.loading import Rule, agreed, count, fill, made, renamed
 from minegan_lite.checkpoints.parts import generator_part, part
-from minegan_lite.checkpoints.shown import shown
 from minegan_lite.errors import UserError
 from minegan_lite.networks import progan
 from minegan_lite.networks.style_layers import MinibatchStddev
+from minegan_lite.shown import shown
 
 NAME = "pgan-zoo"
 PARTS = ("avgG", "netG")

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from minegan_lite.checkpoints.shown import shown
 from minegan_lite.errors import UserError
 from minegan_lite.impostors import refuse_impostor
+from minegan_lite.shown import shown
 
 # The most that a file may hold, in bytes, unpacked. The largest published ones (a generator, its average, a critic and
 # Adam's two moments of each, at 30 to 90 million numbers a network) have about 1.1 GB: there is room for four times it.

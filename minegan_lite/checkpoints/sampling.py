@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from minegan_lite.checkpoints.shown import shown
 from minegan_lite.errors import UserError
 from minegan_lite.family import truncated
 from minegan_lite.gan import GAN
 from minegan_lite.mined import frozen
 from minegan_lite.networks import biggan, biggan_deep
+from minegan_lite.shown import shown
 
 PIXELS = 1 << 18  # at a time, so that memory does not grow with the resolution: 16 images of 128×128, one of 512×512
 CUT = 2.0  # where BigGAN's truncated normal ends, before it is scaled

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from minegan_lite.checkpoints.reading import LIMIT
-from minegan_lite.checkpoints.shown import shown
 from minegan_lite.errors import UserError
+from minegan_lite.shown import shown
 
 UNDER = ("state_dict", "model_state_dict")  # a state dict is often kept under one of these, beside an optimizer's
 PARALLEL = "module."  # before every name: DataParallel, DistributedDataParallel, AveragedModel, in any number

@@ -13,9 +13,9 @@ from torch import nn
 
 from minegan_lite.checkpoints.loading import agreed, fill, made, numbers, renamed
 from minegan_lite.checkpoints.parts import check_filters, generator_part, part
-from minegan_lite.checkpoints.shown import shown
 from minegan_lite.errors import UserError
 from minegan_lite.networks import stylegan2
+from minegan_lite.shown import shown
 
 NAME = "stylegan2-ada"
 PARTS = ("G_ema", "G")

@@ -1,6 +1,7 @@
 """What the doors need from outside: a server, pictures, and processes that have imported torch."""
 
 import http.server
+import io
 import os
 import random
 import threading
@@ -8,7 +9,9 @@ import time
 import zipfile
 
 import pytest
+import torch
 
+from tests.checkpoints.test_biggan_pytorch import critic_state, generator_state
 from tests.data_scripts import pictures
 from tests.data_scripts.conftest import SCRIPTS, Remote
 from tests.kills import harness
@@ -26,8 +29,11 @@ def address(tmp_path_factory) -> str:
     """Where a local server offers a zip with two members, whole or in ranges."""
     remote, path = Remote(), tmp_path_factory.mktemp("remote") / "small.zip"
     with zipfile.ZipFile(path, "w") as archive:
-        for seed, name in enumerate(("G_ema.pth", "D.pth")):
-            archive.writestr(f"138k/{name}", random.Random(seed).randbytes(300_000))
+        for name, state in (("G_ema.pth", generator_state()), ("D.pth", critic_state())):
+            content = io.BytesIO()
+            torch.save(state, content)
+            archive.writestr(f"138k/{name}", content.getvalue())
+        archive.writestr("138k/G_optim.pth", random.Random(0).randbytes(500_000))  # so that fetching takes a while
     remote.content = path.read_bytes()
 
     class Handler(http.server.BaseHTTPRequestHandler):
