@@ -21,6 +21,7 @@ from minegan_lite.stage import Stage, new_miner, stream
 
 # What stage one has settled: the miners, and where the critic began. Stage two goes on with the ones it is given.
 SETTLED = ("hidden", "input_dim", "activation", "init", "spectral_norm", "critic_from")
+OF_STAGE_TWO = ("generator_lr",)  # what mine() has no use for
 # What finetune() takes from stage one unless it is told otherwise: what the critic was taught.
 INHERITED = ("objective", "loss")
 STAGES = ("mine", "finetune")
@@ -57,11 +58,13 @@ def mine(
     metric: images (500, C, H, W) → a number, shown and recorded at every logged step; None takes the digit
         classifier's error where the target is a digit.
     watch: called at every logged step with what mine() would return if it stopped there, for plots that grow.
-    options: fields of Settings (steps, seed, batch, miner_lr, objective, …) that replace the preset's.
+    options: fields of Settings (steps, seed, batch, miner_lr, objective, …) that replace the preset's. generator_lr is
+        stage two's, and refused.
     Every source's weights stay on the device; the work of a step grows with their number by forward passes only.
     Raises UserError for wrong input (nothing is written) and for a device whose memory is too small, Diverged when
     training leaves the finite numbers.
     """
+    refuse(options, OF_STAGE_TWO, "stage one trains no generator")
     settings = resolve(preset, options)
     sources, where = sources_of(gan), pick_device(device)
     with _fitting(sources, settings, where):

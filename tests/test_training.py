@@ -398,3 +398,9 @@ def test_a_few_shot_target_is_mined_by_its_training_images_only():
     held_out = torch.full((4, 1, 6, 6), math.nan)  # would be refused if it were looked at
     target = FewShot(images, held_out, name="t", digit=None, origin="images", seed=0)
     assert equal(mine(tiny_gan(), target, **FAST), mine(tiny_gan(), images, **FAST))
+
+
+def test_a_rate_of_stage_two_is_refused_by_stage_one(tmp_path):
+    with pytest.raises(UserError, match="stage one trains no generator: leave out generator_lr"):
+        mine(tiny_gan(), tiny_target(), generator_lr=1e-3, out=tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []

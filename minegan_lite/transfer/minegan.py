@@ -11,7 +11,7 @@ from minegan_lite.errors import UserError
 from minegan_lite.gan import GAN
 from minegan_lite.mined import MinedGAN
 from minegan_lite.settings import refuse, resolve
-from minegan_lite.training import SETTLED, finetune, mine
+from minegan_lite.training import OF_STAGE_TWO, SETTLED, finetune, mine
 from minegan_lite.transfer.mining import OF_SEVERAL
 
 
@@ -40,7 +40,8 @@ def adapt(
     one, two = (None, None) if out is None else (Path(out) / "one", Path(out) / "two")
     if two is not None and (two / runs.SETTINGS).exists() and runs.read_settings(one)["steps"] != first:
         raise UserError(f"{out} holds both stages of a run of other steps: repeat those, or choose another folder")
-    mined = mine(gan, target, preset=preset, steps=first, seed=seed, out=one, **options)
+    earlier = {name: value for name, value in options.items() if name not in OF_STAGE_TWO}
+    mined = mine(gan, target, preset=preset, steps=first, seed=seed, out=one, **earlier)
     later = {name: value for name, value in options.items() if name not in SETTLED}
     return finetune(mined, target, steps=steps - first, seed=seed, out=two, **later)
 
