@@ -42,6 +42,14 @@ def processors() -> ModuleType:
     return _script()
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """What a test draws without a seed of its own is the same in every order of the tests."""
+    import torch  # here, since it reads OMP_NUM_THREADS when it is imported
+
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def serve(monkeypatch):
     """A function: a folder → the address under which a local server offers it, until the test ends."""
