@@ -15,18 +15,15 @@ PICTURE = "live"  # the tag of the cell whose picture the box shows
 
 def told(record: dict, recorded: dict, rows: list[dict]) -> str:
     """A table of the numbers that have a range, of this run and of the recorded one, and a sentence on them."""
-    lines = [
-        "| number | here | recorded | range |",
-        "|---|---|---|---|",
-    ]
+    lines = ["| number | here | recorded (range) |", "|---|---|---|"]
     for row in rows:
         path = row["path"]
         name = path.removeprefix("numbers.").removesuffix(".value")
-        cells = [ranges.number(r, path) for r in (record, recorded)]
-        cells = [f"{cell:.3g}" for cell in cells]
-        cells.append(f"{max(row['min'], 0):.3g} to {row['max']:.3g}")
+        name = name.removeprefix("after.").replace(".", ", ")
+        here, there = (ranges.number(r, path) for r in (record, recorded))
+        spread = f"{max(row['min'], 0):.2g}–{row['max']:.2g}"
         lines.append(
-            f"| {name.replace('.', ', ').replace('_', ' ')} | {' | '.join(cells)} |"
+            f"| {name.replace('_', ' ')} | {here:.3g} | {there:.3g} ({spread}) |"
         )
     outside = chapters.violations(record, rows)
     verdict = (

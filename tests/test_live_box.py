@@ -51,7 +51,7 @@ def middle(name: str) -> float:
 def test_the_box_tells_this_runs_numbers_beside_the_recorded_ones(run):
     error = middle("classifier_error")
     text, picture = live.box(*run(classifier_error=error))
-    assert f"| after, classifier error | {error:.3g} | {recorded('classifier_error'):.3g} |" in text
+    assert f"| classifier error | {error:.3g} | {recorded('classifier_error'):.3g} (" in text
     assert "a reader's laptop" in text
     assert "42 s" in text
     assert "All of them lie" in text
