@@ -21,7 +21,7 @@ def told(record: dict, recorded: dict, rows: list[dict]) -> str:
         name = path.removeprefix("numbers.").removesuffix(".value")
         name = name.removeprefix("after.").replace(".", ", ")
         here, there = (ranges.number(r, path) for r in (record, recorded))
-        spread = f"{max(row['min'], 0):.2g}–{row['max']:.2g}"
+        spread = f"{max(row['min'], 0):.3g}–{row['max']:.3g}"
         lines.append(
             f"| {name.replace('_', ' ')} | {here:.3g} | {there:.3g} ({spread}) |"
         )
