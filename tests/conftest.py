@@ -6,6 +6,7 @@ so that a test that is red on one machine is so on the next. `pytest --hypothesi
 
 import http.server
 import os
+import signal
 import sys
 import threading
 from importlib.machinery import SourceFileLoader
@@ -17,6 +18,9 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as behind nohup: the programs that tests interrupt inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("same", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("search", deadline=None, derandomize=False, print_blob=True)

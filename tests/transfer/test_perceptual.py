@@ -18,6 +18,7 @@ def vgg(monkeypatch):
     network = models.vgg16(weights=None, init_weights=False)
     state = {name: value for name, value in network.state_dict().items() if name.startswith("features")}
     monkeypatch.setattr(models.VGG16_Weights, "get_state_dict", lambda self, **options: state)
+    monkeypatch.setenv("MINEGAN_OFFLINE", "0")
     return network
 
 
