@@ -24,8 +24,9 @@ SHORTEST = 200  # characters of text that a page must have
 def build(out: Path, executed: Path | None = None) -> list[Path]:
     """Build the whole book into `out/_build/html`, from the committed notebooks.
 
-    executed: a chapter as it was run on this machine, its record beside it in results/: its numbers stand on its page in
-    a box of their own. RuntimeError where Sphinx warns, and where a page is missing, empty or shows a traceback. Returns the pages' paths.
+    executed: a chapter as it was run on this machine, its record beside it in results/: its numbers stand on its
+        page in a box of their own.
+    RuntimeError where Sphinx warns, and where a page is missing, empty or shows a traceback. Returns the pages' paths.
     """
     source = out / "_build" / "book-src"
     shutil.rmtree(source, ignore_errors=True)

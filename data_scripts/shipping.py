@@ -150,7 +150,7 @@ def gan_command(settings: dict) -> str:
     return f"python data_scripts/train_zoo.py {settings['name']} {options}"
 
 
-def classifier_card(net: DigitClassifier, command: str, settings: str, right: tuple, stand_in: tuple) -> str:
+def classifier_card(net: DigitClassifier, command: str, settings: str, right: tuple, other_hand: tuple) -> str:
     return f"""# {zoo.CLASSIFIER}
 
 **What it is.** The judge of this book: a digit classifier for 28×28 grey images in [−1, 1]. Its answers give the
@@ -172,9 +172,9 @@ Exported by the same command with `--export`:
 or a blot included, so that its error alone flatters bad samples; it knows MNIST's pens and framing and judges other
 digits worse (below); judge and features are one network, so the two kinds of number are not independent.
 
-**Measured** on the fp16 weights: accuracy {right[1]:.4f} on the {right[0]:,} test digits of MNIST; {stand_in[1]:.4f}
-on {stand_in[0]:,} of scikit-learn's digits, enlarged to 28×28, which it never saw. By digit:
+**Measured** on the fp16 weights: accuracy {right[1]:.4f} on the {right[0]:,} test digits of MNIST; {other_hand[1]:.4f}
+on {other_hand[0]:,} of scikit-learn's digits, enlarged to 28×28, which it never saw. By digit:
 
 {table("MNIST", right[2], 2)}
-{table("embedded", stand_in[2], 2).splitlines()[-1]}
+{table("embedded", other_hand[2], 2).splitlines()[-1]}
 """

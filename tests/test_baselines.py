@@ -1,4 +1,4 @@
-"""The protocol's script as a user runs it, on the embedded digits: recorded once, skipped then, pending if not."""
+"""The protocol's script as a user runs it, on the UCI digits: recorded once, skipped then, pending if not."""
 
 import os
 import subprocess
