@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.mining_step import ratios
-from minegan_lite import ledger
+from minegan_lite.chapters import ledger
 from minegan_lite.checkpoints import load
 
 PACKAGE, BATCHES, AIM, AGREE = "pytorch-pretrained-biggan", (1, 2, 4), 1.0, 1e-5

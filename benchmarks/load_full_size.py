@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from minegan_lite import ledger
+from minegan_lite.chapters import ledger
 from minegan_lite.checkpoints import (
     biggan_deep_hf,
     biggan_pytorch,

@@ -27,7 +27,8 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from minegan_lite import GAN, FewShot, Miner, data, ema, evaluate, few_shot, ledger, mine, objectives, zoo
+from minegan_lite import GAN, FewShot, Miner, data, ema, evaluate, few_shot, mine, objectives, zoo
+from minegan_lite.chapters import ledger
 from minegan_lite.mined import MinedGAN, Unmined
 from minegan_lite.runs import write_atomically
 from minegan_lite.stage import clone, stream

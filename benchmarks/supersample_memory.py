@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from minegan_lite import GAN, family, few_shot, ledger, zoo
+from minegan_lite import GAN, family, few_shot, zoo
+from minegan_lite.chapters import ledger
 from minegan_lite.settings import resolve
 from minegan_lite.stage import Stage, clone
 

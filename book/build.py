@@ -13,7 +13,7 @@ from pathlib import Path
 from bs4 import BeautifulSoup
 
 from book import live, ranges, reference
-from minegan_lite import chapters
+from minegan_lite.chapters import runner
 from minegan_lite.metrics.evaluation import format_report
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,7 +42,7 @@ def build(out: Path, executed: Path | None = None) -> list[Path]:
     if executed:
         live.insert(executed, executed.parent / "results", source)
     reference.write(source / "_made")
-    return sphinx(source, out, chapters.pages())
+    return sphinx(source, out, runner.pages())
 
 
 def sphinx(source: Path, out: Path, pages: list[str]) -> list[Path]:
@@ -97,17 +97,17 @@ def rewrite(names: list[str]) -> None:
     for name in names:
         print(f"{name}: running", flush=True)
         out = BUILD / "chapters" / "reader"
-        notebook = chapters.run(name, "reader", out, timeout=900)
+        notebook = runner.run(name, "reader", out, timeout=900)
         record = json.loads(
             (out / "results" / f"{name}.json").read_text(encoding="utf-8")
         )
-        if broken := chapters.violations(record, ranges.rows(name, "reader")):
+        if broken := runner.violations(record, ranges.rows(name, "reader")):
             raise RuntimeError(
                 f"{name}: nothing rewritten, see {notebook}:\n"
                 + "\n".join(broken)
             )
         shutil.copy(notebook, ROOT / "book")
-        for file in chapters.own_records(name, out / "results"):
+        for file in runner.own_records(name, out / "results"):
             shutil.copy(file, ROOT / "book" / "results")
         print(f"{name}: rewritten")
 
@@ -115,7 +115,7 @@ def rewrite(names: list[str]) -> None:
 def run_live(chapter: str) -> Path:
     """Run a chapter at reader tier for `build`; the path of the executed copy, its record beside it in results/."""
     print(f"{chapter}: running at reader tier (minutes)", flush=True)
-    return chapters.run(chapter, "reader", BUILD / "live", timeout=900)
+    return runner.run(chapter, "reader", BUILD / "live", timeout=900)
 
 
 def summary(executed: Path) -> str:
@@ -127,7 +127,7 @@ def summary(executed: Path) -> str:
         for when in ("before", "after")
     ]
     rows = ranges.rows(executed.stem, record["settings"]["tier"])
-    return "\n\n".join([*parts, *chapters.violations(record, rows)])
+    return "\n\n".join([*parts, *runner.violations(record, rows)])
 
 
 def main() -> None:
@@ -149,7 +149,7 @@ def main() -> None:
     options = parser.parse_args()
     try:
         if options.command == "chapters":
-            rewrite(options.names or chapters.chapters())
+            rewrite(options.names or runner.chapters())
             return
         executed = options.live and run_live(options.live)
         print("building the pages", flush=True)

@@ -5,7 +5,7 @@ from statistics import fmean
 
 from book import tables, verdicts
 from book.verdicts import VERDICTS, Number, Outcome
-from minegan_lite import paper
+from minegan_lite.chapters import paper
 
 RESULTS = (
     "https://github.com/minegan-lite/minegan-lite/blob/main/book/results"

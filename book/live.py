@@ -8,7 +8,7 @@ import nbformat
 from nbformat.v4 import new_markdown_cell
 
 from book import ranges
-from minegan_lite import chapters
+from minegan_lite.chapters import runner
 
 PICTURE = "live"  # the tag of the cell whose picture the box shows
 
@@ -25,7 +25,7 @@ def told(record: dict, recorded: dict, rows: list[dict]) -> str:
         lines.append(
             f"| {name.replace('_', ' ')} | {here:.3g} | {there:.3g} ({spread}) |"
         )
-    outside = chapters.violations(record, rows)
+    outside = runner.violations(record, rows)
     verdict = (
         "All of them lie where the same cells gave them with other seeds and on other processors."
         if not outside
@@ -43,13 +43,13 @@ def box(executed: Path, results: Path) -> tuple[str, bytes | None]:
     chapter = executed.stem
     record, recorded = (
         json.loads((folder / f"{chapter}.json").read_text("utf-8"))
-        for folder in (results, chapters.book() / "results")
+        for folder in (results, runner.book() / "results")
     )
     made = record["provenance"]
     tier = record["settings"]["tier"]
     pictures = [
         output["data"]["image/png"]
-        for cell in chapters.tagged(nbformat.read(executed, 4), PICTURE)
+        for cell in runner.tagged(nbformat.read(executed, 4), PICTURE)
         for output in cell.outputs
         if "image/png" in output.get("data", {})
     ]

@@ -2,7 +2,7 @@
 
 from benchmarks.biggan_deep_speed import OURS, THEIRS
 from book.tables import markdown
-from minegan_lite import ledger
+from minegan_lite.chapters import ledger
 from minegan_lite.checkpoints import LAYOUTS
 from minegan_lite.checkpoints.about import ABOUT
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import yaml
 
-from minegan_lite import chapters
+from minegan_lite.chapters import runner
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "tests" / "chapters" / "ranges.yml"
@@ -56,7 +56,7 @@ def table() -> dict:
 
 
 def rows(chapter: str, tier: str) -> list[dict]:
-    """What `chapters.violations` takes for a chapter at a tier; RuntimeError where the table has nothing on it."""
+    """What `runner.violations` takes for a chapter at a tier; RuntimeError where the table has nothing on it."""
     known = table().get(chapter, {}).get(tier)
     if not known:
         raise RuntimeError(
@@ -110,9 +110,9 @@ def run(chapter: str, tier: str, seed: int, processor: str) -> None:
     before = os.environ.copy()
     os.environ.update(variables)
     try:
-        chapters.execute(
-            chapters.book() / f"{chapter}.ipynb",
-            chapters.tier(chapter, tier) | {"seed": seed},
+        runner.execute(
+            runner.book() / f"{chapter}.ipynb",
+            runner.tier(chapter, tier) | {"seed": seed},
             out,
             timeout=1800,
         )
@@ -189,13 +189,13 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("tier", choices=chapters.TIERS)
+    parser.add_argument("tier", choices=runner.TIERS)
     parser.add_argument(
         "chapters", nargs="*", metavar="CHAPTER", help="default: all"
     )
     options = parser.parse_args()
     known = table()
-    for chapter in options.chapters or chapters.chapters():
+    for chapter in options.chapters or runner.chapters():
         if options.tier not in known.get(chapter, {}):
             sys.exit(
                 f"{TABLE.name} names no path of {chapter} at tier {options.tier}"

@@ -21,8 +21,8 @@ from minegan_lite.settings import PRESETS, Settings
 # fmt: off
 ORDER = [
     "gan", "miner", "mined", "family", "selector", "training", "stage", "loop", "probe", "settings", "objectives", "ema", "nn",
-    "transfer", "networks", "checkpoints", "data", "digits", "folders", "images", "downloads", "impostors", "latents", "metrics",
-    "zoo", "sources", "ledger", "paper", "plots", "progress", "widgets", "errors", "runs", "locks", "terminal", "shown", "doctor", "chapters",
+    "transfer", "networks", "checkpoints", "data", "metrics",
+    "zoo", "sources", "progress", "errors", "runs", "locks", "terminal", "shown", "doctor", "chapters",
 ]
 # fmt: on
 UNDOCUMENTED = {

@@ -1,11 +1,11 @@
 """The results page's tables, made from the ledger at every build: the paper's numbers, ours over seeds, a verdict.
 
-What the ledger does not hold is *pending*; nothing here is typed but the paper's numbers, in `minegan_lite.paper`.
+What the ledger does not hold is *pending*; nothing here is typed but the paper's numbers, in `minegan_lite.chapters.paper`.
 """
 
 from itertools import pairwise
 
-from minegan_lite import ledger, paper
+from minegan_lite.chapters import ledger, paper
 
 DIGITS = range(10)
 PENDING = "*pending*"

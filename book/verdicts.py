@@ -1,6 +1,6 @@
 """What became of each claim of `claims.yml`: its verdict, computed from the recorded runs by one of a few rules.
 
-Each claim has an id, the claim, its source, and either `paper`, with numbers that stand in `minegan_lite.paper`, or
+Each claim has an id, the claim, its source, and either `paper`, with numbers that stand in `minegan_lite.chapters.paper`, or
 `no_number`, why there is none. What tests it, with `setting` in words, is one of
 
     lower, higher  the first number is below (above) each of the others; a number is "SERIES key key …" of the
@@ -23,7 +23,7 @@ from statistics import fmean, stdev
 import yaml
 
 from book import tables
-from minegan_lite import ledger
+from minegan_lite.chapters import ledger
 
 FILE = Path(__file__).with_name("claims.yml")
 UNTESTED = "not tested yet"

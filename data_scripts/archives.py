@@ -10,8 +10,8 @@ import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
+from minegan_lite.data.images import check_regular
 from minegan_lite.errors import UserError
-from minegan_lite.images import check_regular
 from minegan_lite.locks import locked
 
 # what a spoilt member of a zip raises

@@ -28,7 +28,8 @@ from typing import Any
 import torch
 from reference import mnist_target, recorded, run_all
 
-from minegan_lite import FewShot, few_shot, ledger, zoo
+from minegan_lite import FewShot, few_shot, zoo
+from minegan_lite.chapters import ledger
 from minegan_lite.metrics import (
     Measurement,
     digit_features,

@@ -9,8 +9,8 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from minegan_lite.data.images import check_regular
 from minegan_lite.errors import UserError
-from minegan_lite.images import check_regular
 
 LARGEST = 1 << 26  # bytes of a table of labels, unpacked: those of FFHQ's 70,000 have a fifth of that
 SCENES = (

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from minegan_lite import data
+from minegan_lite.data.download import offline
+from minegan_lite.data.images import check_regular
+from minegan_lite.data.impostors import refuse_impostor
 from minegan_lite.errors import UserError
-from minegan_lite.images import check_regular
-from minegan_lite.impostors import refuse_impostor
 from minegan_lite.locks import locked
 from minegan_lite.runs import parts_left, write_atomically
 
@@ -129,7 +129,7 @@ def _download(url: str, path: Path, part: Path, known: str, opens: Callable[[Pat
     """known: "sha256:" or "md5:" and the hash, or its first digits; "" where there is none."""
     import requests
 
-    if data.offline():
+    if offline():
         raise UserError(f"{path.name} is not here, and MINEGAN_OFFLINE forbids to fetch it: unset it, or {by_hand}")
     try:
         download(url, part)

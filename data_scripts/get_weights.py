@@ -21,9 +21,10 @@ from fetching import fetch
 from public_weights import TABLE, Weights
 from terminal import columns, status
 
-from minegan_lite import checkpoints, data
+from minegan_lite import checkpoints
+from minegan_lite.data import download
+from minegan_lite.data.impostors import refuse_impostor
 from minegan_lite.errors import UserError
-from minegan_lite.impostors import refuse_impostor
 
 
 def get(row: Weights, folder: Path, accept: bool) -> str:
@@ -97,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
         if unknown := [name for name in args.names if name not in TABLE]:
             raise UserError(f"unknown weights {unknown[0]!r}: --list names those that there are")
         for name in args.names:
-            print(get(TABLE[name], args.out or data.cache_folder() / "weights" / "public", args.accept_licence))
+            print(get(TABLE[name], args.out or download.cache_folder() / "weights" / "public", args.accept_licence))
 
     return status("get_weights.py", bring)
 

@@ -28,8 +28,8 @@ from image_sources import Unreadable
 from tqdm.auto import tqdm
 
 from minegan_lite import __version__
+from minegan_lite.data.images import MANIFEST, PREPARED, check_regular, open_picture, printable, read_image
 from minegan_lite.errors import UserError
-from minegan_lite.images import MANIFEST, PREPARED, check_regular, open_picture, printable, read_image
 from minegan_lite.locks import locked
 from minegan_lite.runs import RunFolder, write_atomically
 

@@ -9,9 +9,9 @@ from types import ModuleType
 
 from archives import DAMAGED, tar_members, zip_members
 
+from minegan_lite.data.folders import files_below
+from minegan_lite.data.images import check_regular
 from minegan_lite.errors import UserError
-from minegan_lite.folders import files_below
-from minegan_lite.images import check_regular
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 LARGEST = 1 << 28  # bytes of one file: no picture is that large

@@ -17,19 +17,19 @@ from pathlib import Path
 
 from terminal import status
 
-from minegan_lite import digits
+from minegan_lite.data import mnist
 from minegan_lite.errors import UserError
 from minegan_lite.runs import write_atomically
 
 # Nothing in a picture repeats at multiples of 4 bytes (pb=0); four bits of each pixel foretell the next one (lc=4).
 FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 4, "lp": 0, "pb": 0}]
-CARD = digits.PACKS / "mnist.md"
+CARD = mnist.PACKS / "mnist.md"
 
 
 def pack(split: str, raw: Path) -> bytes:
     """The xz file of a split: images, then labels, both with their headers. Raises UserError for another MD5."""
     contents = []
-    for name, md5, _ in digits.MNIST_FILES[split]:
+    for name, md5, _ in mnist.MNIST_FILES[split]:
         contents.append((raw / name).read_bytes())
         if hashlib.md5(contents[-1], usedforsecurity=False).hexdigest() != md5:
             raise UserError(f"{raw / name} is not MNIST's file: its MD5 is not {md5}")
@@ -38,11 +38,11 @@ def pack(split: str, raw: Path) -> bytes:
 
 def check() -> None:
     """Raises UserError unless the packs are those of the card, and hold MNIST."""
-    for split in digits.MNIST_FILES:
-        found = hashlib.sha256((digits.PACKS / f"mnist-{split}.xz").read_bytes()).hexdigest()
+    for split in mnist.MNIST_FILES:
+        found = hashlib.sha256((mnist.PACKS / f"mnist-{split}.xz").read_bytes()).hexdigest()
         if found not in CARD.read_text("utf-8"):
             raise UserError(f"mnist-{split}.xz has the sha256 {found}, which {CARD.name} does not name")
-        images, _ = digits.load_mnist(split)
+        images, _ = mnist.load_mnist(split)
         print(f"mnist-{split}.xz: {len(images):,} images, sha256 {found}")
 
 
@@ -55,11 +55,11 @@ def main(arguments: list[str] | None = None) -> int:
     def work() -> None:
         if args.check:
             return check()
-        raw = digits.original_files()
+        raw = mnist.original_files()
         if raw is None:
             raise UserError("MINEGAN_DATA names no folder with MNIST/raw and MNIST's four files in it")
-        for split in digits.MNIST_FILES:
-            path = digits.PACKS / f"mnist-{split}.xz"
+        for split in mnist.MNIST_FILES:
+            path = mnist.PACKS / f"mnist-{split}.xz"
             content = pack(split, raw)
             write_atomically(path, content)
             print(f"{path.name}: {len(content):,} bytes, sha256 {hashlib.sha256(content).hexdigest()}", flush=True)

@@ -33,17 +33,17 @@ from image_cache import finished, prepare
 from image_sources import need_lmdb, open_source
 from terminal import columns, status
 
-from minegan_lite import data
+from minegan_lite.data import download
+from minegan_lite.data.images import printable
+from minegan_lite.data.impostors import refuse_impostor
 from minegan_lite.errors import UserError
-from minegan_lite.images import printable
-from minegan_lite.impostors import refuse_impostor
 
 
 def run(row: DataSet, args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     """Prepares a data set as the command line asks, and returns the folder and its manifest. Raises UserError."""
     if min(args.size, args.jobs, 1 if args.limit is None else args.limit) < 1:
         raise UserError("--size, --jobs and --limit must be at least 1")
-    out = args.out or data.cache_folder() / "images" / f"{row.name}-{args.size}"
+    out = args.out or download.cache_folder() / "images" / f"{row.name}-{args.size}"
     request = {"data_set": row.name, "size": args.size, "limit": args.limit, "seed": args.seed, "crop": row.crop}
     if manifest := finished(out, request):
         return out, manifest
@@ -68,7 +68,7 @@ def _fetched(row: DataSet, accept: bool) -> Path:
         raise UserError(f"{row.name} cannot be fetched by a program: get it from {row.page}, and give it as --source")
     if row.name.startswith("lsun-"):
         need_lmdb()
-    path = data.cache_folder() / "data_sets" / row.archive
+    path = download.cache_folder() / "data_sets" / row.archive
 
     def opens(candidate: Path) -> None:
         refuse_impostor(candidate)

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from minegan_lite import FewShot, UserError, few_shot, ledger
+from minegan_lite import FewShot, UserError, few_shot
+from minegan_lite.chapters import ledger
 
 
 def recorded(name: str) -> dict | None:

@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 from reference import mnist_target, recorded, run_all
 
-from minegan_lite import chapters, evaluate, ledger, mine, zoo
+from minegan_lite import evaluate, mine, zoo
+from minegan_lite.chapters import ledger, runner
 from minegan_lite.miner import INITS
 from minegan_lite.runs import STATE, read_state
 
@@ -30,7 +31,7 @@ def reference(tier: str, seed: int, init: str | None, device: str, out: Path) ->
     if before := recorded(name):
         return f"{name}: recorded before, error {before['classifier_error']['value']:.3%}"
     torch.set_num_threads(1)  # small networks: a second thread costs more than it brings
-    wanted = chapters.tier("off_manifold_digits", tier)
+    wanted = runner.tier("off_manifold_digits", tier)
     target = mnist_target(9, wanted["images"], seed)
     resumed = read_state(out / name)["step"] if (out / name / STATE).exists() else 0
     start = time.time()

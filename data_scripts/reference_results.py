@@ -27,7 +27,8 @@ from typing import Any
 import torch
 from reference import mnist_target, recorded, run_all
 
-from minegan_lite import MinedFamily, evaluate, ledger, mine, zoo
+from minegan_lite import MinedFamily, evaluate, mine, zoo
+from minegan_lite.chapters import ledger
 from minegan_lite.metrics import digit_shares
 
 IMAGES, SAMPLES, SEEDS = 1000, 10_000, (0, 1, 2, 3, 4)

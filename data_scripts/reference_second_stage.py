@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 from reference import mnist_target, recorded, run_all
 
-from minegan_lite import chapters, evaluate, finetune, ledger, mine, zoo
+from minegan_lite import evaluate, finetune, mine, zoo
+from minegan_lite.chapters import ledger, runner
 
 KEEP = (
     "source", "source_sha256", "target_sha256", "images", "preset", "batch", "critic_steps", "penalty",
@@ -30,7 +31,7 @@ def reference(digit: int, images: int, seed: int, precision: str, device: str, o
     if before := recorded(name):
         return f"{name}: recorded before, {line(before)}"
     torch.set_num_threads(1)  # small networks: a second thread costs more than it brings
-    full = chapters.tier("second_stage", "full")
+    full = runner.tier("second_stage", "full")
     gan, target = zoo.load(f"mnist-no-{digit}"), mnist_target(digit, images, seed)
     start = time.time()
     common = {"seed": seed, "precision": precision, "device": device, "progress": False}

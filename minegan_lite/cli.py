@@ -210,7 +210,8 @@ def training_settings(args: argparse.Namespace) -> dict:
 
 
 def do_sample(args: argparse.Namespace) -> None:
-    from minegan_lite import plots, training
+    from minegan_lite import training
+    from minegan_lite.chapters import plots
 
     if args.checkpoint is not None:
         out = args.out or Path(f"{args.checkpoint}.png")
@@ -254,12 +255,12 @@ def do_zoo(args: argparse.Namespace) -> None:
 
 
 def do_run(args: argparse.Namespace) -> None:
-    from minegan_lite import chapters
+    from minegan_lite.chapters import runner
 
     failed = []
-    for name in chapters.chapters() if args.all else [args.chapter]:
+    for name in runner.chapters() if args.all else [args.chapter]:
         try:
-            print(chapters.run(name, args.tier, args.out, progress=True), flush=True)
+            print(runner.run(name, args.tier, args.out, progress=True), flush=True)
         except RuntimeError as error:  # a cell failed: the message names it and the notebook that shows the traceback
             failed.append(str(error))
     if failed:

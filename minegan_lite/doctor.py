@@ -3,7 +3,8 @@
 import platform
 from importlib import metadata
 
-from minegan_lite import digits, zoo
+from minegan_lite import zoo
+from minegan_lite.data import mnist
 from minegan_lite.settings import pick_device
 
 PACKAGES = ("torch", "torchvision", "numpy", "torchmetrics", "safetensors", "matplotlib", "papermill", "jupyter-book")
@@ -39,7 +40,7 @@ def report() -> dict[str, str]:
     """One line for each thing that can be wrong: versions, device, MNIST, and every entry of the zoo."""
     from minegan_lite import __version__
 
-    originals = digits.original_files()
+    originals = mnist.original_files()
     return {
         "minegan-lite": __version__,
         "python": platform.python_version(),

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from minegan_lite import runs
 from minegan_lite.data import FewShot
+from minegan_lite.data.images import checked_images
 from minegan_lite.ema import DECAY
 from minegan_lite.errors import UserError
 from minegan_lite.family import OBJECTIVES
 from minegan_lite.gan import GAN
-from minegan_lite.images import checked_images
 from minegan_lite.mined import whole
 from minegan_lite.miner import ACTIVATIONS, INITS
 from minegan_lite.objectives import LOSSES

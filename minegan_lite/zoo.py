@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from minegan_lite import data
+from minegan_lite.data import download
 from minegan_lite.errors import UserError
 from minegan_lite.family import classes_of
 from minegan_lite.gan import GAN, StandardNormal
@@ -209,14 +209,14 @@ def _here(entry: dict[str, Any], folder: Path) -> Path | None:
     """Where the weights of an entry lie on this machine, None for those that are still to be fetched."""
     if entry["packaged"]:
         return folder / entry["file"]  # there or not: a package without it is damaged
-    paths = (BESIDE / entry["file"], data.cache_folder() / "weights" / entry["file"])
+    paths = (BESIDE / entry["file"], download.cache_folder() / "weights" / entry["file"])
     return next((path for path in paths if path.exists()), None)
 
 
 def _fetched(name: str, entry: dict[str, Any]) -> Path:
     """The weights of an entry, from the repository into the cache. Raises UserError where they cannot be had."""
-    cache = data.cache_folder() / "weights"
-    if data.offline():
+    cache = download.cache_folder() / "weights"
+    if download.offline():
         raise UserError(f"{name} is not part of the package, and MINEGAN_OFFLINE forbids to fetch it")
     import pooch
     import requests

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from minegan_lite import ledger
+from minegan_lite.chapters import ledger
 from minegan_lite.transfer import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent

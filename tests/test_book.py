@@ -11,7 +11,8 @@ from bs4 import BeautifulSoup
 
 import minegan_lite
 from book import build, reference
-from minegan_lite import chapters, zoo
+from minegan_lite import zoo
+from minegan_lite.chapters import runner
 from minegan_lite.settings import PRESETS, Settings
 
 
@@ -24,7 +25,7 @@ def site(tmp_path_factory) -> dict[str, BeautifulSoup]:
 
 def heading(page: str) -> str:
     """The title that a page has in its source."""
-    source = chapters.book() / f"{page}.md"
+    source = runner.book() / f"{page}.md"
     if source.is_file():
         text = source.read_text(encoding="utf-8")
     else:
@@ -33,17 +34,17 @@ def heading(page: str) -> str:
 
 
 def test_every_page_of_the_contents_is_there_under_its_title(site):
-    assert list(site) == chapters.pages()
+    assert list(site) == runner.pages()
     for name, page in site.items():
         assert page.find("article").find("h1").get_text().removesuffix("#") == heading(name)
 
 
 def test_outputs_are_on_the_page(site):
-    for name in chapters.chapters():
-        stored = nbformat.read(chapters.book() / f"{name}.ipynb", as_version=4)
+    for name in runner.chapters():
+        stored = nbformat.read(runner.book() / f"{name}.ipynb", as_version=4)
         images = sum("image/png" in o.get("data", {}) for c in stored.cells if c.cell_type == "code" for o in c.outputs)
         assert len(site[name].select("article .cell_output img")) == images
-        for cell in chapters.tagged(stored, "nbval-check-output"):
+        for cell in runner.tagged(stored, "nbval-check-output"):
             assert cell.outputs[0].get("text", "").strip() in site[name].get_text()
 
 
@@ -70,7 +71,7 @@ def test_mathjax_and_fonts_lie_beside_the_pages(tmp_path):
 
 
 def test_notebooks_have_a_colab_button(site):
-    for name in chapters.chapters():
+    for name in runner.chapters():
         target = f"https://colab.research.google.com/github/minegan-lite/minegan-lite/blob/main/book/{name}.ipynb"
         assert site[name].select(f'.article-header-buttons a[href="{target}"]'), name
 
@@ -122,7 +123,7 @@ def _small(folder, text: str):
     source.mkdir()
     (source / "_toc.yml").write_text("format: jb-book\nroot: page\n")
     (source / "page.md").write_text(text, encoding="utf-8")
-    shutil.copy(chapters.book() / "references.bib", source)
+    shutil.copy(runner.book() / "references.bib", source)
     return build.sphinx(source, folder, ["page"])[0]
 
 

@@ -15,13 +15,14 @@ from scipy import stats
 
 from book import claims, tables, verdicts
 from book.verdicts import UNTESTED, VERDICTS, Number
-from minegan_lite import UserError, chapters, ledger, paper
+from minegan_lite import UserError
+from minegan_lite.chapters import ledger, paper, runner
 
 GROUPS = verdicts.sections()
 CLAIMS = {claim["id"]: claim for group in GROUPS for claim in group["claims"]}
 TESTS = {"lower", "higher", "similar", "results", "every", "untested"}
 OPTIONAL = {"setting", "within", "cases", "as", "chapter", "runs"}
-SHIPPED = chapters.book() / "results"
+SHIPPED = runner.book() / "results"
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def row(name: str) -> list[str]:
 
 def test_every_claim_says_where_it_stands_and_what_tests_it():
     assert len(CLAIMS) == sum(len(group["claims"]) for group in GROUPS) > 60
-    pages = chapters.pages()
+    pages = runner.pages()
     for name, claim in CLAIMS.items():
         assert re.fullmatch(r"[a-z0-9-]+", name)
         assert claim["claim"].endswith(".")
@@ -84,7 +85,7 @@ def test_each_table_and_figure_of_results_and_each_text_has_its_claims():
         assert f"Fig.{number}" in sources, number
     for section in "ABCDF":
         assert f"upplement {section}" in sources
-    bibliography = parse_file(chapters.book() / "references.bib").entries
+    bibliography = parse_file(runner.book() / "references.bib").entries
     texts = {group["text"] for group in GROUPS}
     assert texts == {"minegan", "minegan_journal", "mind2mind", "transferi2i"} <= set(bibliography)
 
@@ -390,7 +391,7 @@ IN_CHAPTERS = {
 
 @pytest.mark.parametrize("chapter", IN_CHAPTERS)
 def test_a_claim_and_its_chapter_agree(chapter):
-    notebook = nbformat.read(chapters.book() / f"{chapter}.ipynb", as_version=4)
+    notebook = nbformat.read(runner.book() / f"{chapter}.ipynb", as_version=4)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     (text,) = [text for output in outputs if "**Verdict" in (text := output.get("data", {}).get("text/markdown", ""))]
     assert re.findall(r"\*\*(holds|weaker|fails)\*\*", text) == [found(name).verdict for name in IN_CHAPTERS[chapter]]

@@ -564,15 +564,15 @@ def test_run_refuses_unknown_chapters_and_tiers(capsys, tmp_path):
 def test_a_failing_chapter_is_told_in_one_line(capsys, monkeypatch, tmp_path):
     import nbformat
 
-    from minegan_lite import chapters
+    from minegan_lite.chapters import runner
 
-    real, broken = chapters.book, tmp_path / "book"
+    real, broken = runner.book, tmp_path / "book"
     broken.mkdir()
     (broken / "_toc.yml").write_text("format: jb-book\nroot: off_manifold_digits\n")
     notebook = nbformat.read(real() / "off_manifold_digits.ipynb", as_version=4)
-    notebook.cells = [*chapters.tagged(notebook, "parameters"), nbformat.v4.new_code_cell("1 / 0")]
+    notebook.cells = [*runner.tagged(notebook, "parameters"), nbformat.v4.new_code_cell("1 / 0")]
     nbformat.write(notebook, broken / "off_manifold_digits.ipynb")
-    monkeypatch.setattr(chapters, "book", lambda: broken)
+    monkeypatch.setattr(runner, "book", lambda: broken)
     with pytest.raises(SystemExit) as left:
         cli.main(["run", "off_manifold_digits", "--tier", "smoke", "--out", str(tmp_path / "out")])
     assert "ZeroDivisionError" in left.value.code
@@ -583,7 +583,7 @@ def test_run_all_executes_every_chapter_also_after_one_that_fails(capsys, monkey
     import nbformat
     from nbformat.v4 import new_code_cell, new_notebook
 
-    from minegan_lite import chapters
+    from minegan_lite.chapters import runner
 
     (tmp_path / "book/tiers").mkdir(parents=True)
     toc = {"format": "jb-book", "root": "broken", "chapters": [{"file": "whole"}]}
@@ -592,7 +592,7 @@ def test_run_all_executes_every_chapter_also_after_one_that_fails(capsys, monkey
     for name, source in {"broken": "1 / 0", "whole": "print(seed)"}.items():
         parameters = new_code_cell("seed = 0", metadata={"tags": ["parameters"]})
         nbformat.write(new_notebook(cells=[parameters, new_code_cell(source)]), tmp_path / f"book/{name}.ipynb")
-    monkeypatch.setattr(chapters, "_PACKAGE", tmp_path / "minegan_lite")
+    monkeypatch.setattr(runner, "_PACKAGE", tmp_path / "minegan_lite")
     with pytest.raises(SystemExit) as left:
         cli.main(["run", "--all", "--tier", "smoke", "--out", str(tmp_path / "out")])
     assert "broken: cell 3 failed with ZeroDivisionError" in left.value.code

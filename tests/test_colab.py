@@ -19,7 +19,8 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_notebook
 
-from minegan_lite import REFERENCE, __version__, chapters, zoo
+from minegan_lite import REFERENCE, __version__, zoo
+from minegan_lite.chapters import runner
 
 ROOT = Path(__file__).resolve().parents[1]
 URL = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
@@ -75,12 +76,12 @@ def colab(tmp_path_factory, repository):
 
 
 def notebook(path: Path, *sources: str) -> Path:
-    nbformat.write(new_notebook(metadata=chapters.METADATA, cells=[new_code_cell(source) for source in sources]), path)
+    nbformat.write(new_notebook(metadata=runner.METADATA, cells=[new_code_cell(source) for source in sources]), path)
     return path
 
 
 def first_cell(chapter: str) -> str:
-    cells = nbformat.read(chapters.book() / f"{chapter}.ipynb", as_version=4).cells
+    cells = nbformat.read(runner.book() / f"{chapter}.ipynb", as_version=4).cells
     return next(cell.source for cell in cells if cell.cell_type == "code")
 
 

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from book import live, ranges
-from minegan_lite import chapters
+from minegan_lite.chapters import runner
 
 CHAPTER = "off_manifold_digits"
 PIXEL = base64.b64decode(
@@ -22,13 +22,13 @@ def run(tmp_path):
 
     def made(**after: float):
         (tmp_path / "results").mkdir()
-        record = json.loads((chapters.book() / "results" / f"{CHAPTER}.json").read_text("utf-8"))
+        record = json.loads((runner.book() / "results" / f"{CHAPTER}.json").read_text("utf-8"))
         for name, value in after.items():
             record["numbers"]["after"][name]["value"] = value
         record["provenance"] |= {"device_name": "a reader's laptop", "seconds": 42.4}
         (tmp_path / "results" / f"{CHAPTER}.json").write_text(json.dumps(record))
-        notebook = nbformat.read(chapters.book() / f"{CHAPTER}.ipynb", 4)
-        (cell,) = chapters.tagged(notebook, live.PICTURE)
+        notebook = nbformat.read(runner.book() / f"{CHAPTER}.ipynb", 4)
+        (cell,) = runner.tagged(notebook, live.PICTURE)
         cell.outputs[0]["data"]["image/png"] = base64.b64encode(PIXEL).decode()
         nbformat.write(notebook, tmp_path / f"{CHAPTER}.ipynb")
         return tmp_path / f"{CHAPTER}.ipynb", tmp_path / "results"
@@ -37,7 +37,7 @@ def run(tmp_path):
 
 
 def recorded(name: str) -> float:
-    return json.loads((chapters.book() / "results" / f"{CHAPTER}.json").read_text("utf-8"))["numbers"]["after"][name][
+    return json.loads((runner.book() / "results" / f"{CHAPTER}.json").read_text("utf-8"))["numbers"]["after"][name][
         "value"
     ]
 
@@ -69,9 +69,9 @@ def test_a_run_out_of_range_is_called_so(run):
 def test_the_recorded_page_stays_as_it_is_around_the_box(run, tmp_path):
     source = tmp_path / "source"
     source.mkdir()
-    shutil.copy(chapters.book() / f"{CHAPTER}.ipynb", source)
+    shutil.copy(runner.book() / f"{CHAPTER}.ipynb", source)
     live.insert(*run(frechet=middle("frechet")), source)
-    before = nbformat.read(chapters.book() / f"{CHAPTER}.ipynb", 4).cells
+    before = nbformat.read(runner.book() / f"{CHAPTER}.ipynb", 4).cells
     after = nbformat.read(source / f"{CHAPTER}.ipynb", 4).cells
     assert after[:1] + after[2:] == before
     assert after[1].source.startswith("````{admonition}")

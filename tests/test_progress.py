@@ -5,7 +5,7 @@ import copy
 import nbclient
 import nbformat
 
-from minegan_lite import chapters
+from minegan_lite.chapters import runner
 from minegan_lite.progress import bar
 
 CODE = """
@@ -21,7 +21,7 @@ def executed(quiet: bool) -> list:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(f"quiet = {quiet}\n{CODE}")])
     nbclient.NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
     outputs = copy.deepcopy(notebook.cells[0].outputs)
-    assert chapters.clean(notebook).cells[0].outputs == []
+    assert runner.clean(notebook).cells[0].outputs == []
     return outputs
 
 

@@ -192,7 +192,7 @@ def packages(tmp_path_factory) -> tuple[list[str], list[str]]:
 
 def test_wheel_carries_weights_results_and_tiers(packages):
     wheel, _ = packages
-    for folder in ("weights", "packs", "networks", "metrics", "widgets"):
+    for folder in ("weights", "packs", "networks", "metrics", "chapters/widgets"):
         for file in (ROOT / "minegan_lite" / folder).iterdir():
             if file.is_file():
                 assert f"minegan_lite/{folder}/{file.name}" in wheel

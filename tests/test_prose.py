@@ -16,10 +16,10 @@ import nbformat
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
-from minegan_lite import chapters, ledger, paper
+from minegan_lite.chapters import ledger, paper, runner
 
-ROOT = chapters.book().parent
-PAGES = sorted([*chapters.book().glob("*.md"), *chapters.book().glob("*.ipynb"), *ROOT.glob("*.md")])
+ROOT = runner.book().parent
+PAGES = sorted([*runner.book().glob("*.md"), *runner.book().glob("*.ipynb"), *ROOT.glob("*.md")])
 
 # --- typed --------------------------------------------------------------------------------------------------------
 
@@ -248,7 +248,7 @@ def shipped(monkeypatch):
 
 
 def committed(chapter: str):
-    return nbformat.read(chapters.book() / f"{chapter}.ipynb", as_version=4)
+    return nbformat.read(runner.book() / f"{chapter}.ipynb", as_version=4)
 
 
 # --- said of the chapter's own run --------------------------------------------------------------------------------
@@ -312,13 +312,13 @@ def lies(chapter: str, notebook) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("chapter", chapters.chapters())
+@pytest.mark.parametrize("chapter", runner.chapters())
 def test_a_chapter_says_what_the_ledger_says(chapter, shipped):
     assert lies(chapter, committed(chapter)) == []
 
 
 def test_most_numbers_come_from_the_ledger_and_exceptions_are_there(shipped):
-    told = {chapter: said_now(committed(chapter)) for chapter in chapters.chapters()}
+    told = {chapter: said_now(committed(chapter)) for chapter in runner.chapters()}
     remade = [now for cells in told.values() for *_, now in cells if now is not None]
     assert len(remade) >= 15
     for chapter, patterns in NOT_RECORDED.items():
@@ -350,7 +350,7 @@ def test_a_changed_output_is_seen(old, new, told, shipped):
 
 def test_a_changed_run_is_seen(shipped, tmp_path, monkeypatch):
     name = "init-paper-seed0"
-    result = json.loads((chapters.book() / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    result = json.loads((runner.book() / "results" / f"{name}.json").read_text(encoding="utf-8"))
     result["numbers"]["classifier_error"]["value"] += 0.02
     (tmp_path / f"{name}.json").write_text(json.dumps(result))
     monkeypatch.setenv("MINEGAN_RESULTS", str(tmp_path))

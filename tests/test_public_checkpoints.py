@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import load_full_size
 from book import public_checkpoints, reference
-from minegan_lite import chapters, ledger
+from minegan_lite.chapters import ledger, runner
 from minegan_lite.checkpoints import LAYOUTS
 from minegan_lite.checkpoints.about import ABOUT
 from tests.test_reference_pages import rows
@@ -67,7 +67,7 @@ def test_the_record_of_speed_holds_what_is_claimed():
 
 
 def test_the_page_includes_every_part_and_types_no_layout():
-    page = (chapters.book() / "checkpoints.md").read_text(encoding="utf-8")
+    page = (runner.book() / "checkpoints.md").read_text(encoding="utf-8")
     assert re.findall(r"_made/(\w+)\.md", page) == [part.__name__ for part in public_checkpoints.PARTS]
     assert "No published file was opened" in page
     assert [name for name in NAMES if name in page] == []

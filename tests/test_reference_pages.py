@@ -13,10 +13,11 @@ import pytest
 import minegan_lite
 from book import reference
 from book._ext import house_docstrings
-from minegan_lite import chapters, zoo
+from minegan_lite import zoo
+from minegan_lite.chapters import runner
 from minegan_lite.settings import PRESETS, Settings, resolve
 
-OFFICIAL = (chapters.book() / "official_code.md").read_text(encoding="utf-8")
+OFFICIAL = (runner.book() / "official_code.md").read_text(encoding="utf-8")
 
 
 def rows(table: str) -> list[list[str]]:
@@ -164,7 +165,7 @@ def test_a_new_entry_appears_by_itself(tmp_path):
 
 
 def test_every_module_is_on_the_page_on_the_library():
-    package = chapters.book().parent / "minegan_lite"
+    package = runner.book().parent / "minegan_lite"
     files = {path.relative_to(package).with_suffix("") for path in package.rglob("*.py")}
     paths = {".".join(path.parts).removesuffix(".__init__") for path in files}
     paths -= {"__init__", *reference.UNDOCUMENTED}
@@ -216,7 +217,7 @@ def test_a_docstring_is_shown_as_it_was_meant(docstring, rst):
 
 
 def test_the_glossary_has_the_names_of_the_house():
-    text = (chapters.book() / "glossary.md").read_text(encoding="utf-8")
+    text = (runner.book() / "glossary.md").read_text(encoding="utf-8")
     body = text[text.index("```{glossary}") : text.index("## References")]
     terms = re.findall(r"^(?!:|`)(\S.*)$", body, re.M)
     assert len(terms) == len({term.lower() for term in terms}) > 40

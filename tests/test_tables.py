@@ -5,7 +5,7 @@ import re
 import pytest
 
 from book import tables
-from minegan_lite import ledger, paper
+from minegan_lite.chapters import ledger, paper
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import yaml
 from packaging.specifiers import SpecifierSet
 
 from book.build import BUILD
-from minegan_lite import chapters, cli
+from minegan_lite import cli
+from minegan_lite.chapters import runner
 from tests.test_project import PROJECT, ROOT
 
 GITHUB = ROOT / ".github"
@@ -143,9 +144,9 @@ def test_other_instruction_sets_are_tried_weekly_and_on_demand():
 
 def test_the_weekly_run_takes_the_list_of_chapters_from_the_book():
     (pattern,) = re.findall(r"set -- (book/\S+)", SCRIPTS[".ci/colab"])
-    assert {path.stem for path in ROOT.glob(pattern)} == set(chapters.chapters())
+    assert {path.stem for path in ROOT.glob(pattern)} == set(runner.chapters())
     for script in (SCRIPTS[".ci/colab"], WORKFLOWS["colab"].read_text(encoding="utf-8")):
-        assert not [chapter for chapter in chapters.chapters() if chapter in script]
+        assert not [chapter for chapter in runner.chapters() if chapter in script]
 
 
 def test_the_weekly_run_installs_the_commit_that_it_checks():

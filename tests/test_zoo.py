@@ -17,7 +17,8 @@ from IPython.core.inputtransformer2 import TransformerManager
 from torch import nn
 
 import minegan_lite
-from minegan_lite import Unmined, chapters, classes_of, data, zoo
+from minegan_lite import Unmined, classes_of, data, zoo
+from minegan_lite.chapters import runner
 from minegan_lite.errors import UserError
 from minegan_lite.metrics import digit_shares
 from minegan_lite.networks.mnist import ConditionalCritic, ConditionalGenerator, Critic, DigitClassifier, Generator
@@ -401,9 +402,9 @@ def test_names_are_found_in_code():
 FETCHED = {"measuring": {f"mnist-no-{digit}" for digit in range(9)}}
 
 
-@pytest.mark.parametrize("chapter", chapters.chapters())
+@pytest.mark.parametrize("chapter", runner.chapters())
 def test_what_a_chapter_loads_is_in_the_package(chapter):
-    notebook = nbformat.read(chapters.book() / f"{chapter}.ipynb", as_version=4)
+    notebook = nbformat.read(runner.book() / f"{chapter}.ipynb", as_version=4)
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     needed = named(TransformerManager().transform_cell("\n".join(code)))
     assert needed - set(PACKAGED) == FETCHED.get(chapter, set())

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from minegan_lite.data.impostors import refuse_impostor
 from minegan_lite.errors import UserError
-from minegan_lite.impostors import refuse_impostor
 from minegan_lite.shown import shown
 
 # The most that a file may hold, in bytes, unpacked. The largest published ones (a generator, its average, a critic and

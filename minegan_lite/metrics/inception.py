@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minegan_lite import data
-from minegan_lite.downloads import fetched
+from minegan_lite.data import download
+from minegan_lite.data.download import fetched
 from minegan_lite.errors import UserError
 
 SIZE = 299
@@ -80,7 +80,7 @@ def torchvision_inception() -> TorchvisionInception:
     """
     from torchvision import models
 
-    weights, folder = models.Inception_V3_Weights.IMAGENET1K_V1, str(data.cache_folder())
+    weights, folder = models.Inception_V3_Weights.IMAGENET1K_V1, str(download.cache_folder())
     state = fetched(
         Path(weights.url).name,
         lambda: weights.get_state_dict(model_dir=folder, check_hash=True, progress=False, weights_only=True),
@@ -99,7 +99,7 @@ def _fid_weights() -> str:
     return fetched(
         FID_WEIGHTS,
         lambda: pooch.retrieve(
-            FID_URL, f"sha256:{FID_SHA256}", FID_WEIGHTS, data.cache_folder(), downloader=downloader
+            FID_URL, f"sha256:{FID_SHA256}", FID_WEIGHTS, download.cache_folder(), downloader=downloader
         ),
     )
 

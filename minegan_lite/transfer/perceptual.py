@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minegan_lite import data
-from minegan_lite.downloads import fetched
+from minegan_lite.data import download
+from minegan_lite.data.download import fetched
 from minegan_lite.errors import UserError
 from minegan_lite.gan import GAN
 from minegan_lite.nn import clone
@@ -60,7 +60,7 @@ class VGGMaps(nn.Module):
         super().__init__()
         from torchvision import models
 
-        weights, folder = models.VGG16_Weights.IMAGENET1K_FEATURES, str(data.cache_folder())
+        weights, folder = models.VGG16_Weights.IMAGENET1K_FEATURES, str(download.cache_folder())
         state = fetched(
             Path(weights.url).name,
             lambda: weights.get_state_dict(model_dir=folder, check_hash=True, progress=False, weights_only=True),

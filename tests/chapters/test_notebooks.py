@@ -15,16 +15,16 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from papermill.iorw import load_notebook_node
 
 import minegan_lite
-from minegan_lite import chapters
+from minegan_lite.chapters import runner
 
-CHAPTERS = chapters.chapters()
+CHAPTERS = runner.chapters()
 CHECKED = "nbval-check-output"
-REPOSITORY = yaml.safe_load((chapters.book().parent / "_config.yml").read_text(encoding="utf-8"))["repository"]
+REPOSITORY = yaml.safe_load((runner.book().parent / "_config.yml").read_text(encoding="utf-8"))["repository"]
 PRIVATE = re.compile(r"/(?:home|root|tmp|work|Users|private|content)/\w|[A-Z]:\\\\|\b0x[0-9a-f]{6,}")
 
 
 def committed(chapter: str):
-    return nbformat.read(chapters.book() / f"{chapter}.ipynb", as_version=4)
+    return nbformat.read(runner.book() / f"{chapter}.ipynb", as_version=4)
 
 
 def texts(cell) -> str:
@@ -42,16 +42,16 @@ def lint(notebook, chapter: str) -> list[str]:
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     prose = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
 
-    if chapters.clean(copy.deepcopy(notebook)) != notebook:
+    if runner.clean(copy.deepcopy(notebook)) != notebook:
         found.append("outputs were not written by `make chapters`")
     if [cell.execution_count for cell in code] != list(range(1, len(code) + 1)):
         found.append("the cells did not run once each, from top to bottom")
-    if chapters.tagged(notebook, "injected-parameters"):
+    if runner.tagged(notebook, "injected-parameters"):
         found.append("injected parameters were committed")
-    elif chapters.parameters(notebook) != chapters.tier(chapter, "reader"):
+    elif runner.parameters(notebook) != runner.tier(chapter, "reader"):
         found.append("the parameters cell differs from the reader tier")
 
-    checked = chapters.tagged(notebook, CHECKED)
+    checked = runner.tagged(notebook, CHECKED)
     if len(checked) < 3:
         found.append(f"{len(checked)} cells are tagged {CHECKED}: at least 3")
     found += [f"a checked cell has no stored text: {c.source[:40]!r}" for c in checked if not texts(c).strip()]
@@ -99,7 +99,7 @@ def test_committed_notebook_is_sound(chapter):
 def nbval(source: Path, wanted: dict, folder: Path) -> subprocess.CompletedProcess:
     """nbval, lax, on a copy with injected parameters: cells tagged nbval-check-output must repeat their output."""
     notebook = load_notebook_node(str(source))
-    values = chapters.injected(notebook, wanted)
+    values = runner.injected(notebook, wanted)
     (folder / "results").mkdir()
     nbformat.write(papermill.parameterize.parameterize_notebook(notebook, values), folder / "chapter.ipynb")
     (folder / "pytest.ini").write_text("[pytest]\n")  # this project's own options stay out
@@ -110,7 +110,7 @@ def nbval(source: Path, wanted: dict, folder: Path) -> subprocess.CompletedProce
     return subprocess.run(
         [sys.executable, "-m", "pytest", *options.split(), "chapter.ipynb"],
         cwd=folder,
-        env=inherited | chapters.environment(folder / "results"),
+        env=inherited | runner.environment(folder / "results"),
         capture_output=True,
         text=True,
     )
@@ -118,7 +118,7 @@ def nbval(source: Path, wanted: dict, folder: Path) -> subprocess.CompletedProce
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_stored_facts_hold_at_smoke_tier(chapter, tmp_path):
-    done = nbval(chapters.book() / f"{chapter}.ipynb", chapters.tier(chapter, "smoke"), tmp_path)
+    done = nbval(runner.book() / f"{chapter}.ipynb", runner.tier(chapter, "smoke"), tmp_path)
     assert done.returncode == 0, done.stdout
 
 
@@ -133,14 +133,14 @@ def sound():
     install = f'%pip install -q "minegan-lite @ git+{url}@{minegan_lite.REFERENCE}"'
     sources = [
         f"try:\n    import minegan_lite\nexcept ImportError:\n    {install}\n    import minegan_lite",
-        "\n".join(f"{name} = {value!r}" for name, value in chapters.tier(CHAPTER, "reader").items()),
+        "\n".join(f"{name} = {value!r}" for name, value in runner.tier(CHAPTER, "reader").items()),
         "print(minegan_lite.__name__)",
         "print(steps > 0)",
         "print(1 + 1)",
         "figure",
     ]
     stored = [None, None, "minegan_lite\n", "True\n", "2\n", None]
-    notebook = new_notebook(metadata=chapters.METADATA)
+    notebook = new_notebook(metadata=runner.METADATA)
     link = f"https://colab.research.google.com/github/minegan-lite/minegan-lite/blob/main/book/{CHAPTER}.ipynb"
     notebook.cells = [new_markdown_cell(f"# Title\n\n[Open in Colab]({link})\n\n![a grid of nines](x.png)")]
     for count, (source, text) in enumerate(zip(sources, stored, strict=True), start=1):

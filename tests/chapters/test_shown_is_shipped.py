@@ -13,7 +13,8 @@ import nbformat
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
-from minegan_lite import chapters, gan
+from minegan_lite import gan
+from minegan_lite.chapters import runner
 
 TAG = "shown:"
 
@@ -60,8 +61,8 @@ def _imports(node: ast.stmt) -> bool:
 
 SHOWN = [
     pytest.param([tag.removeprefix(TAG) for tag in tags], cell.source, id=f"{chapter}-{' '.join(tags)}")
-    for chapter in chapters.chapters()
-    for cell in nbformat.read(chapters.book() / f"{chapter}.ipynb", as_version=4).cells
+    for chapter in runner.chapters()
+    for cell in nbformat.read(runner.book() / f"{chapter}.ipynb", as_version=4).cells
     if (tags := [tag for tag in cell.metadata.get("tags", []) if tag.startswith(TAG)])
 ]
 

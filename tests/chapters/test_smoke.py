@@ -7,9 +7,9 @@ import papermill
 import pytest
 
 from book import ranges
-from minegan_lite import chapters
+from minegan_lite.chapters import runner
 
-CHAPTERS = chapters.chapters()
+CHAPTERS = runner.chapters()
 QUICKSTART = "off_manifold_digits"
 TABLE = ranges.table()
 
@@ -32,18 +32,18 @@ def record(folder, chapter: str) -> dict:
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_chapter_runs_without_data_and_network(chapter, tmp_path, bare):
-    chapters.run(chapter, "smoke", tmp_path, timeout=600)
+    runner.run(chapter, "smoke", tmp_path, timeout=600)
     made = record(tmp_path, chapter)
     assert made["settings"]["tier"] == "smoke"
     assert made["settings"]["origin"] in ("mnist", "synthetic")
-    assert chapters.violations(made, ranges.rows(chapter, "smoke")) == []
+    assert runner.violations(made, ranges.rows(chapter, "smoke")) == []
 
 
 def test_the_quickstart_is_the_experiment_on_a_bare_machine(tmp_path, bare):
     """What `make book` runs live: nines, and the numbers of the committed page up to the stated spread."""
-    chapters.run(QUICKSTART, "reader", tmp_path, timeout=1800)
+    runner.run(QUICKSTART, "reader", tmp_path, timeout=1800)
     made = record(tmp_path, QUICKSTART)
-    assert chapters.violations(made, ranges.rows(QUICKSTART, "reader")) == []
+    assert runner.violations(made, ranges.rows(QUICKSTART, "reader")) == []
     assert made["numbers"]["after"]["classifier_error"]["value"] <= 0.12
     assert made["numbers"]["after"]["target"] == "mnist:9"
 
@@ -51,8 +51,8 @@ def test_the_quickstart_is_the_experiment_on_a_bare_machine(tmp_path, bare):
 def test_a_chapter_that_trains_nothing_is_out_of_range(tmp_path, monkeypatch):
     for name, value in ranges.untrained_profile(tmp_path / "profile").items():
         monkeypatch.setenv(name, value)
-    chapters.run(QUICKSTART, "smoke", tmp_path, timeout=600)
-    broken = chapters.violations(record(tmp_path, QUICKSTART), ranges.rows(QUICKSTART, "smoke"))
+    runner.run(QUICKSTART, "smoke", tmp_path, timeout=600)
+    broken = runner.violations(record(tmp_path, QUICKSTART), ranges.rows(QUICKSTART, "smoke"))
     assert any("after.classifier_error" in line for line in broken)
     assert any("after.frechet" in line for line in broken)
 
@@ -64,7 +64,7 @@ def complaints(table: dict) -> list[str]:
     """What is wrong with a table of ranges."""
     found = []
     for chapter, tiers in table.items():
-        if unknown := set(tiers) - set(chapters.TIERS):
+        if unknown := set(tiers) - set(runner.TIERS):
             found.append(f"{chapter}: tiers {unknown}")
         for tier, entry in tiers.items():
             where = f"{chapter}, {tier}"
@@ -110,7 +110,7 @@ def test_a_range_is_the_mean_and_k_sds(monkeypatch):
     (checked,) = ranges.rows("nine", "smoke")
     assert (checked["min"], checked["max"]) == (2 - 0.5 * ranges.K, 2 + 0.5 * ranges.K)
     for value, fine in ((2 + 0.499 * ranges.K, True), (2 + 0.501 * ranges.K, False), (float("nan"), False)):
-        assert (chapters.violations({"numbers": {"a": value}}, [checked]) == []) is fine
+        assert (runner.violations({"numbers": {"a": value}}, [checked]) == []) is fine
     row |= {"scale": "log"}
     (checked,) = ranges.rows("nine", "smoke")
     assert checked["min"] == pytest.approx(2.718281828 ** (2 - 0.5 * ranges.K))
@@ -158,6 +158,6 @@ def test_what_is_written_is_read(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_tiers_know_the_chapters_parameters(chapter):
-    known = set(papermill.inspect_notebook(str(chapters.book() / f"{chapter}.ipynb")))
-    for name in chapters.TIERS:
-        assert set(chapters.tier(chapter, name)) == known, name
+    known = set(papermill.inspect_notebook(str(runner.book() / f"{chapter}.ipynb")))
+    for name in runner.TIERS:
+        assert set(runner.tier(chapter, name)) == known, name

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from minegan_lite import UserError
 from minegan_lite.checkpoints import load
-from minegan_lite.impostors import kind_of, refuse_impostor
+from minegan_lite.data.impostors import kind_of, refuse_impostor
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4d" * 32 + b"\nsize 268435456\n"
 IMPOSTORS = {

@@ -19,9 +19,9 @@ from nbformat.v4 import new_code_cell, new_notebook
 from test_family import tiny_sources
 from tiny import tiny_target, unmined_digits
 
-from minegan_lite import chapters
+from minegan_lite.chapters import runner
+from minegan_lite.chapters.widgets import LatentShift, SelectorBars
 from minegan_lite.training import mine
-from minegan_lite.widgets import LatentShift, SelectorBars
 
 TIMEOUT = 120  # seconds for each step: a busy machine may be that slow, an idle one takes a tenth of it
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -61,7 +61,7 @@ def lab(tmp_path_factory):
     folders = {f"JUPYTER_{name}_DIR": str(tmp_path / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
     folders |= {f"JUPYTERLAB_{name}_DIR": str(tmp_path / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
     tests = Path(__file__).resolve().parents[1]
-    environment = chapters.environment(work / "results")
+    environment = runner.environment(work / "results")
     environment["PYTHONPATH"] += os.pathsep + str(tests)
     options = {
         "ServerApp.port": port, "ServerApp.port_retries": 0, "ServerApp.root_dir": work, "ServerApp.allow_root": True,
@@ -98,7 +98,7 @@ def wait_for(url, server, log):
 def running(browser, lab, name, *programs):
     """A page with a notebook of these cells, the first of them running, its faults, and the hosts it asked."""
     work, address = lab
-    nbformat.write(new_notebook(cells=[*map(new_code_cell, programs)], metadata=chapters.METADATA), work / name)
+    nbformat.write(new_notebook(cells=[*map(new_code_cell, programs)], metadata=runner.METADATA), work / name)
     page = browser.new_page(viewport={"width": 1200, "height": 900})
     page.set_default_timeout(1000 * TIMEOUT)
     faults, asked = [], set()
@@ -125,7 +125,7 @@ def wait_for_still(page, widget):
 
 
 def test_a_slider_moves_the_picture_which_outlives_its_kernel(lab, browser, tmp_path):
-    program = "import tiny\nfrom minegan_lite.widgets import LatentShift\n\nLatentShift(tiny.unmined_digits())"
+    program = "import tiny\nfrom minegan_lite.chapters.widgets import LatentShift\n\nLatentShift(tiny.unmined_digits())"
     page, faults, asked = running(browser, lab, "shift.ipynb", program)
     twin = LatentShift(unmined_digits())  # the same, here: one seed, one widget
 
@@ -202,7 +202,7 @@ import time
 from test_family import tiny_sources
 from tiny import tiny_target
 from minegan_lite.training import mine
-from minegan_lite.widgets import SelectorBars
+from minegan_lite.chapters.widgets import SelectorBars
 
 bars = SelectorBars(truth={truth})
 bars.shares.on_msg(lambda *_: Path("rested").touch())

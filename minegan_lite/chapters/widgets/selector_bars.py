@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from ipywidgets import Button, IntSlider
 from torch import Tensor
 
+from minegan_lite.chapters.widgets import live
 from minegan_lite.errors import UserError
 from minegan_lite.mined import MinedFamily
-from minegan_lite.widgets import live
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

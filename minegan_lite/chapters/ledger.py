@@ -26,7 +26,7 @@ import torch
 from minegan_lite.errors import UserError
 from minegan_lite.runs import write_atomically
 
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _ROOTED = re.compile(r"(?:~?/(?!/)|\.\./|file:/+|[A-Za-z]:[/\\]|\\\\)")  # not https://, nor a relative runs/nine
 _NUMBER = (int, float)

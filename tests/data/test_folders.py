@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from minegan_lite import data
+from minegan_lite.data.folders import files_below
+from minegan_lite.data.images import Unsigned
 from minegan_lite.errors import UserError
-from minegan_lite.folders import files_below
-from minegan_lite.images import Unsigned
 
 SHAPE = (1, 8, 8)
 

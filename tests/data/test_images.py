@@ -14,7 +14,8 @@ import pytest
 import torch
 from PIL import EpsImagePlugin, Image
 
-from minegan_lite import few_shot, images
+from minegan_lite import few_shot
+from minegan_lite.data import images
 from minegan_lite.errors import UserError
 
 SHAPE = (3, 8, 8)

@@ -5,8 +5,8 @@ import torch
 from tiny import everything, same
 from torch import nn
 
+from minegan_lite.chapters.latents import main_directions, mean_jacobian, principal_plane
 from minegan_lite.errors import UserError
-from minegan_lite.latents import main_directions, mean_jacobian, principal_plane
 from minegan_lite.miner import Miner
 from tests.close import close, terms
 

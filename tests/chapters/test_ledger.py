@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import minegan_lite
-from minegan_lite import ledger
+from minegan_lite.chapters import ledger
 from minegan_lite.errors import UserError
 
 

@@ -10,10 +10,10 @@ from ipywidgets import Button, FloatSlider
 from torch import Tensor
 
 from minegan_lite import zoo
+from minegan_lite.chapters.latents import main_directions, mean_jacobian, principal_plane
+from minegan_lite.chapters.widgets import live
 from minegan_lite.errors import UserError
-from minegan_lite.latents import main_directions, mean_jacobian, principal_plane
 from minegan_lite.mined import MinedGAN, draw, input_prior
-from minegan_lite.widgets import live
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from minegan_lite.errors import UserError
 
-PACKS = Path(__file__).parent / "packs"
+PACKS = Path(__file__).parents[1] / "packs"
 # The unpacked files as they were published, images first: (name, MD5, bytes).
 MNIST_FILES = {
     "train": (

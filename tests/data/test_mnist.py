@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from minegan_lite import digits
+from minegan_lite.data import mnist
 from minegan_lite.errors import UserError
 
 # How many images of each digit there are, as counted in LeCun's own files.
@@ -23,9 +23,9 @@ TEST = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 def fresh(monkeypatch):
     """Each test reads anew, from the package."""
     monkeypatch.delenv("MINEGAN_DATA", raising=False)
-    digits._read.cache_clear()
+    mnist._read.cache_clear()
     yield
-    digits._read.cache_clear()
+    mnist._read.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +34,15 @@ def originals(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("originals")
     raw = root / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for split, files in digits.MNIST_FILES.items():
-        for (name, *_), content in zip(files, digits.unpack(split), strict=True):
+    for split, files in mnist.MNIST_FILES.items():
+        for (name, *_), content in zip(files, mnist.unpack(split), strict=True):
             (raw / name).write_bytes(content)
     return root
 
 
 @pytest.mark.parametrize(("split", "counts"), [("train", TRAIN), ("test", TEST)])
 def test_the_package_has_every_digit(split, counts):
-    images, labels = digits.load_mnist(split)
+    images, labels = mnist.load_mnist(split)
     assert (images.dtype, labels.dtype) == (torch.uint8, torch.int64)
     assert images.shape == (sum(counts), 1, 28, 28)
     assert labels.bincount().tolist() == counts
@@ -54,20 +54,20 @@ def test_the_pack_is_the_published_files_bit_for_bit(originals):
 
     for split in ("train", "test"):
         theirs = torchvision.datasets.MNIST(str(originals), train=split == "train", download=False)
-        images, labels = digits.load_mnist(split)
+        images, labels = mnist.load_mnist(split)
         assert torch.equal(images[:, 0], theirs.data)
         assert torch.equal(labels, theirs.targets)
-        for name, md5, size in digits.MNIST_FILES[split]:
+        for name, md5, size in mnist.MNIST_FILES[split]:
             content = (originals / "MNIST" / "raw" / name).read_bytes()
             assert (hashlib.md5(content).hexdigest(), len(content)) == (md5, size)
 
 
 def test_the_original_files_win_where_they_are_named(originals, monkeypatch):
-    assert digits.original_files() is None
-    monkeypatch.setattr(digits, "PACKS", Path("nowhere"))  # so that only the originals can give the images
+    assert mnist.original_files() is None
+    monkeypatch.setattr(mnist, "PACKS", Path("nowhere"))  # so that only the originals can give the images
     monkeypatch.setenv("MINEGAN_DATA", str(originals))
-    assert digits.original_files() == originals / "MNIST" / "raw"
-    assert digits.load_mnist("test")[1].bincount().tolist() == TEST
+    assert mnist.original_files() == originals / "MNIST" / "raw"
+    assert mnist.load_mnist("test")[1].bincount().tolist() == TEST
 
 
 def test_a_folder_without_mnist_leaves_the_package(monkeypatch, tmp_path, originals):
@@ -77,8 +77,8 @@ def test_a_folder_without_mnist_leaves_the_package(monkeypatch, tmp_path, origin
         if name == "partly":
             shutil.copy(originals / "MNIST" / "raw" / "t10k-labels-idx1-ubyte", raw)
         monkeypatch.setenv("MINEGAN_DATA", str(tmp_path / name))
-        assert digits.original_files() is None
-        assert digits.load_mnist("test")[1].bincount().tolist() == TEST
+        assert mnist.original_files() is None
+        assert mnist.load_mnist("test")[1].bincount().tolist() == TEST
 
 
 @pytest.mark.parametrize("harm", ["a bit", "cut", "empty"])
@@ -91,26 +91,26 @@ def test_a_damaged_original_is_refused(originals, monkeypatch, tmp_path, name, h
     path.write_bytes({"a bit": content, "cut": content[:-1], "empty": b""}[harm])
     monkeypatch.setenv("MINEGAN_DATA", str(tmp_path))
     with pytest.raises(UserError, match=f"{name} is damaged.*MINEGAN_DATA") as caught:
-        digits.load_mnist("test")
+        mnist.load_mnist("test")
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("harm", ["a bit", "cut", "empty", "missing", "other digits"])
 def test_a_damaged_pack_is_refused(monkeypatch, tmp_path, harm):
-    content = bytearray((digits.PACKS / "mnist-test.xz").read_bytes())
+    content = bytearray((mnist.PACKS / "mnist-test.xz").read_bytes())
     middle = len(content) // 2
     content[middle] ^= 1
     harmed = {"a bit": content, "cut": content[:middle], "empty": b"", "other digits": lzma.compress(bytes(7_850_024))}
     if harm in harmed:
         (tmp_path / "mnist-test.xz").write_bytes(harmed[harm])
-    monkeypatch.setattr(digits, "PACKS", tmp_path)
+    monkeypatch.setattr(mnist, "PACKS", tmp_path)
     with pytest.raises(UserError) as caught:
-        digits.load_mnist("test")
+        mnist.load_mnist("test")
     assert "\n" not in str(caught.value)
     assert "mnist-test.xz" in str(caught.value)
 
 
-@pytest.mark.parametrize("load", [digits.load_mnist, digits.load_uci])
+@pytest.mark.parametrize("load", [mnist.load_mnist, mnist.load_uci])
 @pytest.mark.parametrize("split", ["val", "", None])
 def test_there_are_two_splits(load, split):
     with pytest.raises(UserError, match="'train' or 'test'"):
@@ -120,7 +120,7 @@ def test_there_are_two_splits(load, split):
 def test_a_bare_process_asks_no_network_and_is_silent(tmp_path):
     """No data folder, an empty cache, and every connection refused: MNIST is there all the same."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MINEGAN_")}
-    environment |= {"MINEGAN_CACHE": str(tmp_path), "PYTHONPATH": str(Path(digits.__file__).parents[1])}
+    environment |= {"MINEGAN_CACHE": str(tmp_path), "PYTHONPATH": str(Path(mnist.__file__).parents[2])}
     code = (
         "import socket\n"
         "def refuse(*args, **kwargs): raise SystemExit('a connection was tried')\n"
@@ -133,11 +133,11 @@ def test_a_bare_process_asks_no_network_and_is_silent(tmp_path):
 
 
 def test_the_card_names_the_files_and_their_licence():
-    card = (digits.PACKS / "mnist.md").read_text("utf-8")
+    card = (mnist.PACKS / "mnist.md").read_text("utf-8")
     assert "LeCun" in card
     assert "https://creativecommons.org/licenses/by-sa/3.0/" in card
-    for split in digits.MNIST_FILES:
-        content = (digits.PACKS / f"mnist-{split}.xz").read_bytes()
+    for split in mnist.MNIST_FILES:
+        content = (mnist.PACKS / f"mnist-{split}.xz").read_bytes()
         assert f"| `mnist-{split}.xz` | {len(content):,} | `{hashlib.sha256(content).hexdigest()}` |" in card
 
 
@@ -147,10 +147,10 @@ def test_packing_loses_nothing_and_checks_first(originals, monkeypatch):
     import pack_mnist
 
     raw = originals / "MNIST" / "raw"
-    labels = digits.MNIST_FILES["test"][1]
-    monkeypatch.setitem(digits.MNIST_FILES, "test", [labels])
+    labels = mnist.MNIST_FILES["test"][1]
+    monkeypatch.setitem(mnist.MNIST_FILES, "test", [labels])
     assert lzma.decompress(pack_mnist.pack("test", raw)) == (raw / labels[0]).read_bytes()
-    monkeypatch.setitem(digits.MNIST_FILES, "test", [(labels[0], "0" * 32, labels[2])])
+    monkeypatch.setitem(mnist.MNIST_FILES, "test", [(labels[0], "0" * 32, labels[2])])
     with pytest.raises(UserError, match="MD5"):
         pack_mnist.pack("test", raw)
 
@@ -172,7 +172,7 @@ def test_the_packs_are_those_of_the_card_says_the_script(capsys, monkeypatch):
 def test_uci_digits_are_framed_as_mnist_is():
     from sklearn.datasets import load_digits
 
-    images, labels = digits.load_uci("train")
+    images, labels = mnist.load_uci("train")
     assert images.shape == (1200, 1, 28, 28)
     assert torch.equal(labels, torch.from_numpy(load_digits().target[:1200]).long())
     border = torch.ones(28, 28, dtype=torch.bool)
@@ -185,6 +185,6 @@ def test_uci_digits_are_framed_as_mnist_is():
 
 
 def test_splits_of_the_uci_digits_are_disjoint():
-    train, test = (digits.load_uci(split)[0] for split in ("train", "test"))
+    train, test = (mnist.load_uci(split)[0] for split in ("train", "test"))
     assert (len(train), len(test)) == (1200, 597)
     assert not {image.numpy().tobytes() for image in train} & {image.numpy().tobytes() for image in test}

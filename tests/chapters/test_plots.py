@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from minegan_lite import plots
+from minegan_lite.chapters import plots
 from minegan_lite.errors import UserError
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from minegan_lite.data.images import is_prepared, printable, read_image, read_prepared, short, warn_unsigned
 from minegan_lite.errors import UserError
-from minegan_lite.images import is_prepared, printable, read_image, read_prepared, short, warn_unsigned
 
 
 def few_images(

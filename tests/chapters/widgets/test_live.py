@@ -8,8 +8,8 @@ import pytest
 import torch
 from front_end import pixels
 
+from minegan_lite.chapters.widgets import live
 from minegan_lite.errors import UserError
-from minegan_lite.widgets import live
 
 
 @pytest.mark.parametrize("shape", [(1, 6, 6), (3, 5, 9), (1, 256, 256), (3, 1, 2)])

@@ -1,6 +1,5 @@
 """Few-shot targets with their held-out sets, from MNIST, from the UCI digits, and from folders of images."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minegan_lite.digits import load_mnist, load_uci
+from minegan_lite.data.folders import few_images
+from minegan_lite.data.images import short, to_signed
+from minegan_lite.data.mnist import load_mnist, load_uci
 from minegan_lite.errors import UserError
-from minegan_lite.folders import few_images
-from minegan_lite.images import short, to_signed
 
 DIGITS = {"mnist": load_mnist, "uci-digits": load_uci}
 
@@ -88,18 +87,6 @@ def few_shot(
         return target
     folder = {"source": str(Path(source).resolve()), "image_shape": list(image_shape), "resize": resize}
     return replace(target, request={**folder, "n": n, "seed": seed})
-
-
-def cache_folder() -> Path:
-    """$MINEGAN_CACHE, else the user's cache folder of the operating system."""
-    import platformdirs
-
-    return Path(os.environ.get("MINEGAN_CACHE") or platformdirs.user_cache_dir("minegan-lite"))
-
-
-def offline() -> bool:
-    """Whether $MINEGAN_OFFLINE forbids downloads: unset, empty, 0, false, no and off do not, all else does."""
-    return os.environ.get("MINEGAN_OFFLINE", "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
 # --- digits -----------------------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from minegan_lite.chapters.latents import principal_plane
 from minegan_lite.errors import UserError
-from minegan_lite.latents import principal_plane
 from minegan_lite.runs import write_atomically
 
 if TYPE_CHECKING:

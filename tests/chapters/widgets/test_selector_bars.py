@@ -14,11 +14,11 @@ from PIL import Image
 from test_family import Stop, tiny_sources
 from tiny import everything, same, tiny_gan, tiny_target
 
+from minegan_lite.chapters.widgets import SelectorBars, live, selector_bars
 from minegan_lite.errors import UserError
 from minegan_lite.mined import MinedFamily
 from minegan_lite.selector import Selector
 from minegan_lite.training import finetune, load, mine
-from minegan_lite.widgets import SelectorBars, live, selector_bars
 
 FAST = {"steps": 6, "batch": 4, "save_every": 2, "log_every": 2, "progress": False, "device": "cpu"}
 MINIBATCHES = 2  # of a step: one for the critic, one for the miners

@@ -7,12 +7,12 @@ import papermill
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from minegan_lite import chapters
+from minegan_lite.chapters import runner
 from minegan_lite.errors import UserError
 
 
 def notebook(*cells: str, parameters: str | None = "steps = 600\nseed = 0"):
-    made = new_notebook(metadata=chapters.METADATA)
+    made = new_notebook(metadata=runner.METADATA)
     if parameters is not None:
         made.cells.append(new_code_cell(parameters, metadata={"tags": ["parameters"]}))
     made.cells += [new_code_cell(cell) for cell in cells]
@@ -26,41 +26,41 @@ def written(folder, name: str, *cells: str, **kwargs):
 
 
 def test_pages_have_sources():
-    assert chapters.pages()[0] == "intro"
-    for page in chapters.pages():
-        assert any((chapters.book() / f"{page}{suffix}").is_file() for suffix in (".md", ".ipynb")), page
-    assert set(chapters.chapters()) < set(chapters.pages())
+    assert runner.pages()[0] == "intro"
+    for page in runner.pages():
+        assert any((runner.book() / f"{page}{suffix}").is_file() for suffix in (".md", ".ipynb")), page
+    assert set(runner.chapters()) < set(runner.pages())
 
 
-@pytest.mark.parametrize("name", chapters.TIERS)
+@pytest.mark.parametrize("name", runner.TIERS)
 def test_each_tier_says_its_own_name_for_each_chapter(name):
-    for chapter in chapters.chapters():
-        assert chapters.tier(chapter, name)["tier"] == name
+    for chapter in runner.chapters():
+        assert runner.tier(chapter, name)["tier"] == name
 
 
 def test_unknown_tier_and_chapter_name_the_known_ones():
     with pytest.raises(UserError, match="smoke, reader, full"):
-        chapters.tier("off_manifold_digits", "huge")
+        runner.tier("off_manifold_digits", "huge")
     with pytest.raises(UserError, match="off_manifold_digits"):
-        chapters.tier("no_such_chapter", "smoke")
+        runner.tier("no_such_chapter", "smoke")
     with pytest.raises(UserError, match="off_manifold_digits"):
-        chapters.run("no_such_chapter", "smoke")
+        runner.run("no_such_chapter", "smoke")
 
 
 def test_an_installed_package_knows_the_tiers_but_has_no_chapters(tmp_path, monkeypatch):
     package = tmp_path / "site-packages" / "minegan_lite"
-    shutil.copytree(chapters.book() / "tiers", package / "tiers")
-    expected = chapters.tier("off_manifold_digits", "full")
-    monkeypatch.setattr(chapters, "_PACKAGE", package)
-    assert chapters.tier("off_manifold_digits", "full") == expected
+    shutil.copytree(runner.book() / "tiers", package / "tiers")
+    expected = runner.tier("off_manifold_digits", "full")
+    monkeypatch.setattr(runner, "_PACKAGE", package)
+    assert runner.tier("off_manifold_digits", "full") == expected
     with pytest.raises(UserError, match="clone the repository"):
-        chapters.run("off_manifold_digits", "full")
+        runner.run("off_manifold_digits", "full")
 
 
 def test_parameters_are_read_as_papermill_reads_them(tmp_path):
     source = 'tier = "reader"  # which\nsteps = 600\nrate = -1e-3\nwidths = [8, 16]'
     path = written(tmp_path, "a", parameters=source)
-    values = chapters.parameters(nbformat.read(path, as_version=4))
+    values = runner.parameters(nbformat.read(path, as_version=4))
     assert values == {"tier": "reader", "steps": 600, "rate": -1e-3, "widths": [8, 16]}
     assert set(values) == set(papermill.inspect_notebook(str(path)))
 
@@ -70,23 +70,23 @@ def test_parameters_are_read_as_papermill_reads_them(tmp_path):
 )
 def test_only_literals_may_be_parameters(source):
     with pytest.raises(UserError, match="name = literal"):
-        chapters.parameters(notebook(parameters=source))
+        runner.parameters(notebook(parameters=source))
 
 
 def test_one_parameters_cell():
     with pytest.raises(UserError, match="0 cells"):
-        chapters.parameters(notebook(parameters=None))
+        runner.parameters(notebook(parameters=None))
     twice = notebook()
     twice.cells.append(twice.cells[0])
     with pytest.raises(UserError, match="2 cells"):
-        chapters.parameters(twice)
+        runner.parameters(twice)
 
 
 def test_only_what_differs_is_injected_and_unknown_names_are_refused():
-    assert chapters.injected(notebook(), {"steps": 600, "seed": 0}) == {}
-    assert chapters.injected(notebook(), {"steps": 40, "seed": 0}) == {"steps": 40}
+    assert runner.injected(notebook(), {"steps": 600, "seed": 0}) == {}
+    assert runner.injected(notebook(), {"steps": 40, "seed": 0}) == {"steps": 40}
     with pytest.raises(UserError, match="unknown parameters step: the chapter has steps, seed"):
-        chapters.injected(notebook(), {"step": 40})
+        runner.injected(notebook(), {"step": 40})
 
 
 def test_a_notebook_runs_with_its_parameters_in_its_folder_with_this_package(tmp_path, monkeypatch):
@@ -102,7 +102,7 @@ def test_a_notebook_runs_with_its_parameters_in_its_folder_with_this_package(tmp
     before = source.read_bytes()
     out = tmp_path / "out"
     out.mkdir()
-    made = chapters.execute(source, {"steps": 40, "seed": 0}, out, timeout=60)
+    made = runner.execute(source, {"steps": 40, "seed": 0}, out, timeout=60)
     assert source.read_bytes() == before
     assert made == out / "a.ipynb"
     assert (out / "here").is_file()
@@ -120,7 +120,7 @@ def test_a_failing_cell_is_named(tmp_path):
     source = written(tmp_path, "a", "1 / 0")
     (tmp_path / "out").mkdir()
     with pytest.raises(RuntimeError, match="a: cell 2 failed with ZeroDivisionError"):
-        chapters.execute(source, {}, tmp_path / "out", timeout=60)
+        runner.execute(source, {}, tmp_path / "out", timeout=60)
 
 
 def test_clean_keeps_what_a_reader_sees(tmp_path):
@@ -149,7 +149,7 @@ def test_clean_keeps_what_a_reader_sees(tmp_path):
             ),
         ],
     )
-    cleaned = chapters.clean(dirty, {tmp_path})
+    cleaned = runner.clean(dirty, {tmp_path})
     assert set(cleaned.metadata) == {"kernelspec", "language_info"}
     assert "version" not in cleaned.metadata.language_info
     text, code = cleaned.cells
@@ -160,7 +160,7 @@ def test_clean_keeps_what_a_reader_sees(tmp_path):
     assert still == {"output_type": "display_data", "data": {"image/png": "bb"}, "metadata": {}}
     assert result.data == {"text/plain": "Path('.')", "image/png": "aa"}
     nbformat.validate(cleaned)
-    assert chapters.clean(nbformat.from_dict(cleaned)) == cleaned
+    assert runner.clean(nbformat.from_dict(cleaned)) == cleaned
 
 
 ROW = {"path": "numbers.after.error.value", "min": 0.1, "max": 0.3, "origin": "seeds 0-2"}
@@ -168,18 +168,18 @@ ROW = {"path": "numbers.after.error.value", "min": 0.1, "max": 0.3, "origin": "s
 
 @pytest.mark.parametrize("value", [0.1, 0.2, 0.3])
 def test_a_number_in_range_passes(value):
-    assert chapters.violations({"numbers": {"after": {"error": {"value": value}}}}, [ROW]) == []
+    assert runner.violations({"numbers": {"after": {"error": {"value": value}}}}, [ROW]) == []
 
 
 @pytest.mark.parametrize("value", [0.0999, 0.31, float("nan"), None, "0.2", True, {"value": 0.2}])
 def test_a_number_out_of_range_is_told_with_the_range_and_its_origin(value):
-    (line,) = chapters.violations({"numbers": {"after": {"error": {"value": value}}}}, [ROW])
+    (line,) = runner.violations({"numbers": {"after": {"error": {"value": value}}}}, [ROW])
     assert line == f"numbers.after.error.value = {value}, not within 0.1 … 0.3 (seeds 0-2)"
 
 
 def test_a_number_that_is_not_there_is_a_violation():
     for record in ({}, {"numbers": {"after": 3}}, {"numbers": {"before": {"error": {"value": 0.2}}}}):
-        assert len(chapters.violations(record, [ROW])) == 1
+        assert len(runner.violations(record, [ROW])) == 1
 
 
 def test_the_book_itself_is_not_run_into(tmp_path, monkeypatch):
@@ -191,7 +191,7 @@ def test_the_book_itself_is_not_run_into(tmp_path, monkeypatch):
     cell = nbformat.v4.new_code_cell("seed = 0", metadata={"tags": ["parameters"]})
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), book / "one.ipynb")
     (book / "results/one.json").write_text("{}")
-    monkeypatch.setattr(chapters, "_PACKAGE", tmp_path / "minegan_lite")
+    monkeypatch.setattr(runner, "_PACKAGE", tmp_path / "minegan_lite")
     (tmp_path / "linked").symlink_to(book)
     (tmp_path / "half").mkdir()
     (tmp_path / "half/results").symlink_to(book / "results")
@@ -199,5 +199,5 @@ def test_the_book_itself_is_not_run_into(tmp_path, monkeypatch):
     monkeypatch.chdir(book)
     for out in (book, book / "results", tmp_path / "linked", tmp_path / "half", "."):
         with pytest.raises(UserError, match="of the book itself"):
-            chapters.run("one", "smoke", out)
+            runner.run("one", "smoke", out)
     assert {file: file.read_bytes() for file in book.rglob("*") if file.is_file()} == before

@@ -1,7 +1,7 @@
 """The paper's numbers were typed right: once more here, as the tables print them, and by the averages that it prints.
 
-The text below was copied row by row from the paper and its supplement, not from `minegan_lite.paper`. Whoever changes a
-number there has to look up the table, and to change it here, too.
+The text below was copied row by row from the paper and its supplement, not from `minegan_lite.chapters.paper`. Whoever
+changes a number there has to look up the table, and to change it here, too.
 """
 
 import re
@@ -9,7 +9,7 @@ import statistics
 
 import pytest
 
-from minegan_lite import paper
+from minegan_lite.chapters import paper
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from minegan_lite.widgets import live
+from minegan_lite.chapters.widgets import live
 
 
 def from_browser(widget, **state):

@@ -16,7 +16,7 @@ from ipywidgets import BoundedIntText, VBox, Widget
 from PIL import Image
 from torch import Tensor
 
-from minegan_lite import plots
+from minegan_lite.chapters import plots
 from minegan_lite.errors import UserError
 
 SEEDS = 9999

@@ -12,10 +12,10 @@ from PIL import Image
 from tiny import everything, same, tiny_gan, tiny_target, unmined_digits
 
 from minegan_lite import zoo
+from minegan_lite.chapters.latents import main_directions, mean_jacobian
+from minegan_lite.chapters.widgets import LatentShift, latent_shift, live
 from minegan_lite.errors import UserError
-from minegan_lite.latents import main_directions, mean_jacobian
 from minegan_lite.training import finetune, mine
-from minegan_lite.widgets import LatentShift, latent_shift, live
 
 QUICK = {"batch": 4, "progress": False, "device": "cpu"}
 
