@@ -27,11 +27,11 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from minegan_lite import GAN, FewShot, Miner, data, ema, evaluate, few_shot, mine, objectives, zoo
+from minegan_lite import GAN, FewShot, Miner, data, evaluate, few_shot, losses, mine, zoo
 from minegan_lite.chapters import ledger
-from minegan_lite.mined import MinedGAN, Unmined
-from minegan_lite.runs import write_atomically
-from minegan_lite.stage import clone, stream
+from minegan_lite.files import write_atomically
+from minegan_lite.mined import Mined, Unmined
+from minegan_lite.nn import clone, stream
 
 SOURCE, DIGIT, IMAGES, STEPS, SAMPLES, SEEDS = "mnist-no-9", 9, 1000, 600, 10_000, range(5)
 TEXTBOOK_CRITIC_STEPS = 3
@@ -48,7 +48,7 @@ def textbook(gan: GAN, images: Tensor, steps: int, seed: int, *, one_forward=Fal
     miner, critic = Miner((dim, dim, dim), rng=rng), clone(gan.critic).requires_grad_(True)
     if layout:
         critic.to(memory_format=torch.channels_last)
-    generator, average = gan.generator.requires_grad_(False), ema.averaged(miner)
+    generator, average = gan.generator.requires_grad_(False), nn.averaged(miner)
     miner_optimizer = torch.optim.Adam(miner.parameters(), lr=1e-3, betas=(0.5, 0.9), fused=fused)
     critic_optimizer = torch.optim.Adam(critic.parameters(), lr=1e-3, betas=(0.5, 0.9), fused=fused)
     for _ in range(steps):
@@ -93,7 +93,7 @@ class Lazy:
         return self.every * _every_time(critic, real, fake, rng) if self.calls % self.every == 0 else torch.zeros(())
 
 
-_every_time = objectives.gradient_penalty
+_every_time = losses.gradient_penalty
 # name → the library's options and what replaces one of its objectives; or the textbook's options. `same` names the
 # idea that it differs from in rounding only (tested), so that one error stands for both.
 IDEAS: dict[str, dict] = {
@@ -110,12 +110,12 @@ IDEAS: dict[str, dict] = {
 MEASURED = [name for name, what in IDEAS.items() if "same" not in what]
 
 
-def run(idea: str, gan: GAN, images: Tensor, steps: int, seed: int) -> MinedGAN:
+def run(idea: str, gan: GAN, images: Tensor, steps: int, seed: int) -> Mined:
     """`steps` mining steps by one idea."""
     what = IDEAS[idea]
     if "textbook" in what:
         miner, average, critic = textbook(gan, images, steps, seed, **what["textbook"])
-        return MinedGAN(gan, miner, critic, average, gan.generator, {"sample_average": True})
+        return Mined(gan, miner, critic, average, gan.generator, {"sample_average": True})
     replaced = what.get("replace", dict)()
     with patch.multiple(objectives, **replaced) if replaced else nullcontext():
         # no logging on the way, which the textbook's loop has not either

@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from minegan_lite.config import Mining
 from minegan_lite import GAN, family, few_shot, zoo
 from minegan_lite.chapters import ledger
-from minegan_lite.settings import resolve
-from minegan_lite.stage import Stage, clone
+from minegan_lite.config import resolve
+from minegan_lite.nn import clone
 
 SOURCE, SOURCES, BATCH = "mnist-all", (1, 2, 4, 8), 64
 AIM = 1.15
@@ -46,7 +47,7 @@ def stage_and_step(count: int, batch: int, naive: bool) -> tuple[Stage, Callable
     sources = [GAN(clone(gan.generator), gan.critic, gan.prior, f"{gan.name} {i}") for i in range(count)]
     for source in sources:
         source.generator.eval().requires_grad_(False)
-    stage = Stage.one(sources, resolve("default", {"batch": batch}), torch.device("cpu"))
+    stage = Stage.one(sources, resolve(Mining, "default", {"batch": batch}), torch.device("cpu"))
     images = few_shot("uci-digits", digit=9).train
 
     def step() -> None:

@@ -7,7 +7,7 @@ import importlib
 import inspect
 import pkgutil
 import re
-from dataclasses import fields
+from dataclasses import Field, fields
 from pathlib import Path
 
 import minegan_lite
@@ -15,14 +15,14 @@ from book import public_checkpoints
 from book.claims import claims
 from book.tables import results
 from minegan_lite import zoo
-from minegan_lite.settings import PRESETS, Settings
+from minegan_lite.config import PRESETS, Mining, Tuning
 
 # The way of a sample. A module that is not named here comes after those that are.
 # fmt: off
 ORDER = [
-    "gan", "miner", "mined", "family", "selector", "training", "stage", "loop", "probe", "settings", "objectives", "ema", "nn",
-    "transfer", "networks", "checkpoints", "data", "metrics",
-    "zoo", "sources", "progress", "errors", "runs", "locks", "terminal", "shown", "doctor", "chapters",
+    "gan", "miner", "selector", "losses", "supersample", "training", "config", "mined", "critics", "runs", "files", "nn", "probe",
+    "data", "networks", "checkpoints", "transfer", "metrics",
+    "zoo", "sources", "progress", "errors", "locks", "terminal", "shown", "doctor", "chapters",
 ]
 # fmt: on
 UNDOCUMENTED = {
@@ -48,8 +48,18 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     )
 
 
+def options() -> list[Field]:
+    """What mine() and finetune() take, each once."""
+    both = {
+        field.name: field
+        for kind in (Mining, Tuning)
+        for field in fields(kind)
+    }
+    return list(both.values())
+
+
 def presets() -> str:
-    """What each preset of `mine` sets, beside the defaults."""
+    """What each preset of `mine` and `finetune` sets, beside the defaults."""
     others = [name for name in PRESETS if PRESETS[name]]
 
     def cell(preset: str, option: str) -> str:
@@ -64,7 +74,7 @@ def presets() -> str:
                 f"`{field.default!r}`",
                 *(cell(name, field.name) for name in others),
             ]
-            for field in fields(Settings)
+            for field in options()
         ],
     )
 

@@ -41,7 +41,7 @@ from minegan_lite.metrics import (
     signature,
     training_ratio,
 )
-from minegan_lite.mined import MinedGAN
+from minegan_lite.mined import Mined
 from minegan_lite.transfer import METHODS, adapt, bsa
 
 DIGIT, SAMPLES, DRAWS = 9, 5_200, 100
@@ -112,7 +112,7 @@ def tune(method: str, steps: int, precision: str, device: str, out: Path) -> str
         name,
         numbers | ({"truncation": best["truncation"]} if method == "bsa" else {}),
         settings={**options(method, best["factor"]), "steps": steps, "images": 100, "tier": "full", "origin": "mnist"},
-        seeds=0, device=mined.settings["device"], seconds=time.time() - start, n=SAMPLES,
+        seeds=0, device=mined.record["device"], seconds=time.time() - start, n=SAMPLES,
         command=f"python data_scripts/baselines.py --tune --methods {method} --steps {steps} --precision {precision}",
     )  # fmt: skip
     shown = ", ".join(f"{row['factor']:.2f}/{row['truncation']} {row['frechet']:.1f}" for row in tried)
@@ -142,10 +142,10 @@ def reference(
         name,
         numbers,
         settings={
-            **{key: mined.settings[key] for key in KEEP if key in mined.settings},
+            **{key: mined.record[key] for key in KEEP if key in mined.record},
             "method": method, "factor": factor, "tier": "full", "origin": target.origin,
         },
-        seeds=seed, device=mined.settings["device"], seconds=time.time() - start, n=SAMPLES,
+        seeds=seed, device=mined.record["device"], seconds=time.time() - start, n=SAMPLES,
         command=f"python data_scripts/baselines.py --experiments {experiment} --methods {method} --images {images}"
         f" --seeds {seed} --steps {steps} --precision {precision}",
     )  # fmt: skip
@@ -153,7 +153,7 @@ def reference(
     return f"{name}: {line(numbers)}, {time.time() - start:.0f} s"
 
 
-def judged(mined: MinedGAN, target: FewShot, seed: int) -> dict[str, Any]:
+def judged(mined: Mined, target: FewShot, seed: int) -> dict[str, Any]:
     """Everything that is measured of a result, on held-out images, and how near it comes to its training images."""
     judge = zoo.load_classifier()
     rng = torch.Generator().manual_seed(seed)
@@ -177,7 +177,7 @@ def judged(mined: MinedGAN, target: FewShot, seed: int) -> dict[str, Any]:
     }
 
 
-def varied(mined: MinedGAN, target: FewShot, seed: int) -> dict[str, Any]:
+def varied(mined: Mined, target: FewShot, seed: int) -> dict[str, Any]:
     """How good and how varied, alone."""
     judge = zoo.load_classifier()
     real, fake = (digit_features(x, judge) for x in (target.held_out, mined.sample(SAMPLES, seed=seed)))
@@ -207,7 +207,7 @@ def line(numbers: dict) -> str:
     )
 
 
-def _cut(mined: MinedGAN, truncation: float | None) -> MinedGAN:
+def _cut(mined: Mined, truncation: float | None) -> Mined:
     return mined if truncation is None else bsa.truncated(mined, truncation)
 
 

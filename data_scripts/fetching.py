@@ -18,8 +18,8 @@ from minegan_lite.data.download import offline
 from minegan_lite.data.images import check_regular
 from minegan_lite.data.impostors import refuse_impostor
 from minegan_lite.errors import UserError
+from minegan_lite.files import parts_left, write_atomically
 from minegan_lite.locks import locked
-from minegan_lite.runs import parts_left, write_atomically
 
 TIMEOUT = (5, 30)  # seconds: to connect, between two chunks
 CHUNK = 1 << 16  # bytes: what a cut can lose

@@ -30,8 +30,9 @@ from tqdm.auto import tqdm
 from minegan_lite import __version__
 from minegan_lite.data.images import MANIFEST, PREPARED, check_regular, open_picture, printable, read_image
 from minegan_lite.errors import UserError
+from minegan_lite.files import write_atomically
 from minegan_lite.locks import locked
-from minegan_lite.runs import RunFolder, write_atomically
+from minegan_lite.runs import RunFolder
 
 BATCH = 128  # pictures between two safe points, and in memory at once
 WORTH = 1000  # pictures: fewer are done before another process has imported torch

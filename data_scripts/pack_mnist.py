@@ -19,7 +19,7 @@ from terminal import status
 
 from minegan_lite.data import mnist
 from minegan_lite.errors import UserError
-from minegan_lite.runs import write_atomically
+from minegan_lite.files import write_atomically
 
 # Nothing in a picture repeats at multiples of 4 bytes (pb=0); four bits of each pixel foretell the next one (lc=4).
 FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 4, "lp": 0, "pb": 0}]

@@ -18,8 +18,8 @@ from reference import mnist_target, recorded, run_all
 
 from minegan_lite import evaluate, mine, zoo
 from minegan_lite.chapters import ledger, runner
+from minegan_lite.files import STATE, read_state
 from minegan_lite.miner import INITS
-from minegan_lite.runs import STATE, read_state
 
 SAMPLES = 10_000
 
@@ -41,13 +41,13 @@ def reference(tier: str, seed: int, init: str | None, device: str, out: Path) ->
     numbers = evaluate(mined, target, n=SAMPLES, seed=seed)
     curve = [[entry["step"], entry["metric"]] for entry in mined.history]
     keep = ("steps", "images", "preset", "batch", "critic_steps", "miner_lr", "critic_lr", "betas", "init", "penalty")
-    settings = {key: mined.settings[key] for key in (*keep, "source", "source_sha256", "target_sha256")}
+    settings = {key: mined.record[key] for key in (*keep, "source", "source_sha256", "target_sha256")}
     ledger.record(
         name,
         {**numbers, "error_while_mining": curve},
         settings={**settings, "tier": tier, "origin": target.origin, "resumed_at_step": resumed},
         seeds=seed,
-        device=mined.settings["device"],
+        device=mined.record["device"],
         seconds=seconds,
         n=SAMPLES,
         command=f"python data_scripts/reference_nine.py --tier {tier} --seeds {seed}"

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from reference import mnist_target, recorded, run_all
 
-from minegan_lite import MinedFamily, evaluate, mine, zoo
+from minegan_lite import Mined, evaluate, mine, zoo
 from minegan_lite.chapters import ledger
 from minegan_lite.metrics import digit_shares
 
@@ -90,7 +90,7 @@ def reference(what: Experiment, seed: int, steps: int, precision: str, device: s
     numbers = evaluate(mined, target, n=SAMPLES, seed=seed)
     numbers["digit_shares"] = digit_shares(zoo.load_classifier(), mined.sample(SAMPLES, seed=seed))
     numbers["error_while_mining"] = [[entry["step"], entry["metric"]] for entry in mined.history]
-    if not isinstance(mined, MinedFamily):
+    if not isinstance(mined, Mined):
         numbers["latent_length"] = mined.latents(SAMPLES, seed=seed)[1].norm(dim=1).mean().item()
     else:
         numbers["probabilities"] = mined.probabilities
@@ -100,9 +100,9 @@ def reference(what: Experiment, seed: int, steps: int, precision: str, device: s
     ledger.record(
         name,
         numbers,
-        settings={**{key: mined.settings[key] for key in KEEP}, "tier": "full", "origin": target.origin},
+        settings={**{key: mined.record[key] for key in KEEP}, "tier": "full", "origin": target.origin},
         seeds=seed,
-        device=mined.settings["device"],
+        device=mined.record["device"],
         seconds=time.time() - start,
         n=SAMPLES,
         command=f"python data_scripts/reference_results.py --only {what.name} --seeds {seed} --steps {steps}"

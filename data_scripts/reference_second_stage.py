@@ -44,14 +44,14 @@ def reference(digit: int, images: int, seed: int, precision: str, device: str, o
         name,
         numbers,
         settings={
-            **{key: tuned.settings[key] for key in KEEP},
+            **{key: tuned.record[key] for key in KEEP},
             "tier": "full",
             "origin": target.origin,
             "steps": full["steps"],
             "tune_steps": full["tune_steps"],
         },
         seeds=seed,
-        device=tuned.settings["device"],
+        device=tuned.record["device"],
         seconds=time.time() - start,
         n=full["samples"],
         command=f"python data_scripts/reference_second_stage.py --digits {digit} --images {images} --seeds {seed}"

@@ -25,10 +25,12 @@ from shipping import ship_gan
 from terminal import status
 from tqdm.auto import tqdm
 
-from minegan_lite import data, ema, objectives, zoo
+from minegan_lite import nn
+from minegan_lite import data, losses, zoo
 from minegan_lite.errors import UserError
+from minegan_lite.files import read_settings, read_state
 from minegan_lite.networks.mnist import ConditionalCritic, ConditionalGenerator, Critic, Generator
-from minegan_lite.runs import RunFolder, read_settings, read_state
+from minegan_lite.runs import RunFolder
 
 PENALTY, BETAS = 10.0, (0.5, 0.9)
 MODEL = "zoo model"  # under it run.json holds the settings, steps among them: the learning rate falls by their number
@@ -56,7 +58,7 @@ def networks(settings: dict) -> tuple[Generator, Critic]:
 
 @dataclass
 class Given:
-    """A critic at fixed labels, none for an unconditional one, as objectives.gradient_penalty takes it."""
+    """A critic at fixed labels, none for an unconditional one, as losses.gradient_penalty takes it."""
 
     critic: Critic
     labels: tuple[torch.Tensor, ...]
@@ -82,7 +84,7 @@ def train(args: argparse.Namespace, name: str) -> Path:
     settings = {
         "name": name, "width": args.width, "latent_dim": args.latent_dim, "steps": args.steps, "seed": args.seed,
         "batch": args.batch, "lr": args.lr, "critic_steps": args.critic_steps, "penalty": PENALTY,
-        "betas": list(BETAS), "precision": args.precision, "ema_decay": ema.DECAY,
+        "betas": list(BETAS), "precision": args.precision, "ema_decay": nn.DECAY,
     }  # fmt: skip
     torch.manual_seed(args.seed)  # initialisation only; every later draw comes from `rng`
     rng = torch.Generator().manual_seed(args.seed)
@@ -91,7 +93,7 @@ def train(args: argparse.Namespace, name: str) -> Path:
     critic_optimizer = torch.optim.Adam(critic.parameters(), lr=args.lr, betas=BETAS, fused=True)
     generator, generator_optimizer = fabric.setup(generator, generator_optimizer)
     critic, critic_optimizer = fabric.setup(critic, critic_optimizer)
-    average = ema.averaged(generator.module)
+    average = nn.averaged(generator.module)
     parts = {
         "generator": generator, "critic": critic, "average": average,
         "generator_optimizer": generator_optimizer, "critic_optimizer": critic_optimizer,
@@ -124,18 +126,18 @@ def train(args: argparse.Namespace, name: str) -> Path:
             with torch.no_grad():
                 fake = fakes(labels)
             fake_scores, real_scores = critic(torch.cat([fake, real]), *(torch.cat([y, y]) for y in given)).chunk(2)
-            loss = objectives.critic_loss(fake_scores, real_scores)
+            loss = losses.critic_loss(fake_scores, real_scores)
             with fabric.autocast():  # on the bare critic: Fabric's wrapper refuses torch.autograd.grad
-                penalty = objectives.gradient_penalty(Given(critic.module, given), real, fake, rng)
+                penalty = losses.gradient_penalty(Given(critic.module, given), real, fake, rng)
             loss = loss + PENALTY * penalty
             critic_optimizer.zero_grad()
             fabric.backward(loss)
             critic_optimizer.step()
         generator_optimizer.zero_grad()
-        fabric.backward(objectives.generator_loss(critic(fakes(labels), *given)))
+        fabric.backward(losses.generator_loss(critic(fakes(labels), *given)))
         generator_optimizer.step()
         average.update_parameters(generator.module)
-        progress.set_postfix(distance=f"{-objectives.critic_loss(fake_scores, real_scores).item():.2f}", refresh=False)
+        progress.set_postfix(distance=f"{-losses.critic_loss(fake_scores, real_scores).item():.2f}", refresh=False)
         if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
             save(step + 1)
     return folder.path
@@ -154,7 +156,7 @@ def export(args: argparse.Namespace, name: str) -> Path:
         raise UserError(f"{path} is at step {saved['step']} of {settings['steps']}: train it to the end first")
     images, labels = data.load_mnist("test")
     generator, critic = networks(settings)
-    average = ema.averaged(generator)
+    average = nn.averaged(generator)
     average.load_state_dict(saved["average"])
     critic.load_state_dict(saved["critic"])
     digits = digits_of(name)

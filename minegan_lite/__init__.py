@@ -1,9 +1,12 @@
 """Mining pretrained GANs: a thin library under a book.
 
-gan = minegan_lite.zoo.load("mnist-no-9")
-target = minegan_lite.few_shot("mnist", digit=9, n=1000, seed=0)
-mined = minegan_lite.mine(gan, target, steps=600, seed=0)
-minegan_lite.evaluate(mined, target)
+import minegan_lite as ml
+
+gan = ml.load_gan("mnist-no-9")  # or a checkpoint's file, or ml.GAN.wrap(G, D, latent_dim=100)
+target = ml.few_shot("mnist", digit=9, n=1000)  # or a folder of pictures
+mined = ml.mine(gan, target, steps=600)
+ml.evaluate(mined, target)
+mined.save("miner.safetensors")  # ml.load gives it back
 """
 
 from importlib import import_module
@@ -14,14 +17,14 @@ if TYPE_CHECKING:
     from minegan_lite import checkpoints, doctor, transfer, zoo
     from minegan_lite.data import FewShot, few_shot
     from minegan_lite.errors import Diverged, UserError
-    from minegan_lite.family import classes_of, truncated
-    from minegan_lite.gan import GAN, StandardNormal
+    from minegan_lite.gan import GAN, StandardNormal, classes_of, truncated
     from minegan_lite.metrics import evaluate
-    from minegan_lite.mined import MinedFamily, MinedGAN, Unmined
+    from minegan_lite.mined import Mined, Unmined, load
     from minegan_lite.miner import ConditionalMiner, Miner
     from minegan_lite.networks.style_layers import in_style_space
     from minegan_lite.selector import Selector
-    from minegan_lite.training import finetune, load, mine
+    from minegan_lite.sources import load_gan
+    from minegan_lite.training import finetune, mine
 
 __version__ = "0.1.0"
 # The branch or tag that the notebooks install from, and the zoo fetches from. A release names its own tag here, in the
@@ -33,8 +36,7 @@ __all__ = [
     "ConditionalMiner",
     "Diverged",
     "FewShot",
-    "MinedFamily",
-    "MinedGAN",
+    "Mined",
     "Miner",
     "Selector",
     "StandardNormal",
@@ -48,6 +50,7 @@ __all__ = [
     "finetune",
     "in_style_space",
     "load",
+    "load_gan",
     "mine",
     "transfer",
     "truncated",
@@ -56,10 +59,11 @@ __all__ = [
 
 # Where the names live that are no modules: imported when asked for, so that `minegan-lite --help` needs no torch.
 _HOMES = {
-    "GAN": "gan", "ConditionalMiner": "miner", "Diverged": "errors", "FewShot": "data", "MinedFamily": "mined",
-    "MinedGAN": "mined", "Miner": "miner", "Selector": "selector", "StandardNormal": "gan", "Unmined": "mined",
-    "UserError": "errors", "classes_of": "family", "evaluate": "metrics", "few_shot": "data", "finetune": "training",
-    "in_style_space": "networks.style_layers", "load": "training", "mine": "training", "truncated": "family",
+    "GAN": "gan", "ConditionalMiner": "miner", "Diverged": "errors", "FewShot": "data", "Mined": "mined",
+    "Miner": "miner", "Selector": "selector", "StandardNormal": "gan", "Unmined": "mined", "UserError": "errors",
+    "classes_of": "gan", "evaluate": "metrics", "few_shot": "data", "finetune": "training",
+    "in_style_space": "networks.style_layers", "load": "mined", "load_gan": "sources", "mine": "training",
+    "truncated": "gan",
 }  # fmt: skip
 
 

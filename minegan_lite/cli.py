@@ -88,8 +88,8 @@ def build_parser() -> Parser:
     )
     mine.add_argument(
         "--preset",
-        default="default",
-        help="default, paper, official or another one of the page on the paper's settings",
+        default=None,
+        help="one of the page on the paper's settings, such as paper (default: by the source's family)",
     )
     training_options(mine, steps=600)
     mine.add_argument("--out", required=True, type=path, metavar="RUN", help="run folder, new or to be resumed")
@@ -177,11 +177,13 @@ def path(text: str) -> Path:
 
 def do_mine(args: argparse.Namespace) -> None:
     from minegan_lite import sources, training
-    from minegan_lite.family import sources_of
+    from minegan_lite.config import Mining, resolve
+    from minegan_lite.nn import pick_device
+    from minegan_lite.probe import sources_of
 
     options = training_settings(args)
-    training.resolve(args.preset, options)  # refuse before any data is loaded
-    training.pick_device(args.device)
+    resolve(Mining, args.preset, options)  # refuse before any data is loaded
+    pick_device(args.device)
     gan = sources.named(args.source, args.critic, args.layout)
     shape = tuple(sources_of(gan)[0].generator.image_shape)
     terminal.need_memory(args.batch or 1, "images of a minibatch", shape)
@@ -210,8 +212,8 @@ def training_settings(args: argparse.Namespace) -> dict:
 
 
 def do_sample(args: argparse.Namespace) -> None:
-    from minegan_lite import training
     from minegan_lite.chapters import plots
+    from minegan_lite.mined import load
 
     if args.checkpoint is not None:
         out = args.out or Path(f"{args.checkpoint}.png")
@@ -220,8 +222,8 @@ def do_sample(args: argparse.Namespace) -> None:
     else:
         cli_checkpoints.refuse_checkpoint_options(args)
         out = args.out or args.run / "samples.png"
-        mined, n = training.load(args.run), 64 if args.n is None else args.n
-        cli_runs.refuse_inputs(out, cli_runs.files_of(args.run, mined.settings))
+        mined, n = load(args.run), 64 if args.n is None else args.n
+        cli_runs.refuse_inputs(out, cli_runs.files_of(args.run, mined.record))
         terminal.need_memory(n, "images", mined.image_shape)
         images = mined.sample(n, seed=args.seed, ema=False if args.raw else None)
     scale = 2 if images.shape[-1] < 64 else 1

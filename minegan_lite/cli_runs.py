@@ -29,27 +29,28 @@ def read_target(text: str, images: int | None, seed: int, shape: tuple, resize: 
 
 def refuse_unfinished(run: Path) -> None:
     """Raises UserError, with the step that it is at, for a run that has some to go."""
-    from minegan_lite import runs
+    from minegan_lite import files
 
-    with runs.reading(run):
-        steps, step = int(runs.read_settings(run)["steps"]), runs.read_state(run)["step"]
+    with files.reading(run):
+        steps, step = int(files.read_settings(run)["steps"]), files.read_state(run)["step"]
     if step < steps:
         raise UserError(f"{run} is at step {step} of {steps}: finish it first, its command goes on from there")
 
 
 def read_run(run: Path):
-    """A run's MinedGAN and the target it was trained on, found again. Raises UserError when that has changed."""
-    from minegan_lite import runs, training
+    """A run's Mined and the target it was trained on, found again. Raises UserError when that has changed."""
+    from minegan_lite import files
     from minegan_lite.data import few_shot
+    from minegan_lite.mined import load
 
-    mined = training.load(run)
-    request = mined.settings["target_request"]
+    mined = load(run)
+    request = mined.record["target_request"]
     if request is None:
         raise UserError(f"{run} was trained on images given in Python: evaluate it there")
-    with runs.reading(run):
+    with files.reading(run):
         shape = {} if "image_shape" not in request else {"image_shape": tuple(request["image_shape"])}
         target = few_shot(**{**request, **shape})
-    if runs.fingerprint(target.train) != mined.settings["target_sha256"]:
+    if files.fingerprint(target.train) != mined.record["target_sha256"]:
         raise UserError(
             f"{run} was trained on other images than {target.name} now gives ({target.origin}): restore its data"
         )
@@ -60,7 +61,7 @@ def summarise(mined, out: Path) -> None:
     """Prints how far a run has come, its error and its selector, and what to do next."""
     last = mined.history[-1]
     error = "" if last["metric"] is None else f", classifier error {last['metric']:.1%} of 500 samples"
-    print(f"{out}: {mined.settings['stage']} {mined.settings['target']}, {last['step']} steps{error}")
+    print(f"{out}: {mined.record['stage']} {mined.record['target']}, {last['step']} steps{error}")
     if probabilities := last.get("probabilities"):
         named = zip(mined.probabilities, probabilities, strict=True)
         print("selector: " + ", ".join(f"{name} {p:.3f}" for name, p in named))
@@ -69,13 +70,13 @@ def summarise(mined, out: Path) -> None:
 
 def files_of(run: Path, record: dict) -> list[Path]:
     """What a run is read from: its own files, and those of its sources and its target."""
-    from minegan_lite import runs
+    from minegan_lite import files
 
-    with runs.reading(run):
-        requests = [request or {} for request in record.get("source_request") or []]
+    with files.reading(run):
+        requests = [request or {} for request in record.get("source_requests") or []]
         files = [request.get(key) for request in requests for key in ("file", "critic")]
         target = (record["target_request"] or {}).get("source")
-        return [run / runs.SETTINGS, run / runs.STATE, *(Path(file) for file in (*files, target) if file)]
+        return [run / files.SETTINGS, run / files.STATE, *(Path(file) for file in (*files, target) if file)]
 
 
 def refuse_inputs(out: Path, inputs: Iterable[Path]) -> None:

@@ -5,7 +5,7 @@ from importlib import metadata
 
 from minegan_lite import zoo
 from minegan_lite.data import mnist
-from minegan_lite.settings import pick_device
+from minegan_lite.nn import pick_device
 
 PACKAGES = ("torch", "torchvision", "numpy", "torchmetrics", "safetensors", "matplotlib", "papermill", "jupyter-book")
 

@@ -6,6 +6,7 @@ For a generator whose classes are embedded there are two of them, M^z and M^c (S
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +52,7 @@ class Miner(nn.Module):
             raise ValueError(f"unknown activation {activation!r}: one of {', '.join(ACTIVATIONS)}")
         if init not in INITS:
             raise ValueError(f"unknown init {init!r}: one of {', '.join(INITS)}")
-        self.sizes, self.activation, self.init = tuple(sizes), activation, init
+        self.sizes, self.activation, self.init, self.spectral_norm = tuple(sizes), activation, init, spectral_norm
         layer = SpectralLinear if spectral_norm else nn.Linear
         self.layers = nn.ModuleList(layer(a, b) for a, b in pairwise(sizes))
         rng = rng or torch.Generator().manual_seed(0)
@@ -106,6 +107,34 @@ class NoMiner(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         return z
+
+
+def miner_for(generator: Any, config: Any, rng: torch.Generator) -> Miner | ConditionalMiner:
+    """The miner of a generator before its first step, as a config.Mining says; of a ClassSpace M^z and M^c."""
+    outputs = getattr(generator, "sizes", (generator.latent_dim,))
+    hidden = outputs[:1] if config.hidden is None else config.hidden
+    sizes = [(config.input_dim or outputs[0], *hidden, output) for output in outputs]
+    kind = Miner if len(sizes) == 1 else ConditionalMiner
+    return kind(*sizes, config.activation, config.init, rng, spectral_norm=config.spectral_norm)
+
+
+def told(miner: Miner | ConditionalMiner | NoMiner) -> list[dict[str, Any]]:
+    """What `built` needs to make a miner of the same shape: a dict for each Miner in it, JSON-ready."""
+    parts = [miner] if isinstance(miner, Miner) else [part for part in miner.children() if isinstance(part, Miner)]
+    return [
+        {"sizes": list(part.sizes), "activation": part.activation, "spectral_norm": part.spectral_norm}
+        for part in parts
+    ]
+
+
+def built(parts: Sequence[dict[str, Any]]) -> Miner | ConditionalMiner:
+    """A miner of the shape that `told` describes, with weights of its own."""
+    made = [Miner(part["sizes"], part["activation"], spectral_norm=part["spectral_norm"]) for part in parts]
+    if len(made) == 1:
+        return made[0]
+    both = ConditionalMiner(made[0].sizes, made[1].sizes)
+    both.z, both.embedding = made
+    return both
 
 
 @torch.no_grad()

@@ -1,10 +1,19 @@
-"""What is done to a network as a whole: frozen, held still, copied, taken out of its wrappers."""
+"""What is done to a network as a whole: frozen, copied, given new weights, averaged, placed, drawn from in parts."""
 
 import copy
-from collections.abc import Iterator
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from minegan_lite.errors import UserError, whole
+
+DECAY = 0.999  # of averaged weights
+MOST, PIXELS = 500, 1 << 19  # images at a time, and pixels: 500 digits, 32 images of 128×128, 2 of 512×512
 
 
 @contextmanager
@@ -79,3 +88,101 @@ def clone(module: nn.Module) -> nn.Module:
             if (inner := unwrapped(child)) is not child:
                 setattr(part, name, inner)
     return copied
+
+
+def fresh(module: nn.Module, purpose: str, seed: int) -> nn.Module:
+    """A copy of `module` with new random weights, its layers' own initialisations.
+
+    Raises UserError where a layer's weights cannot be drawn anew: without reset_parameters, or wrapped by torch's
+    spectral_norm or weight_norm, whose layers reset only what they compute from the weights.
+    """
+    copied = clone(module)
+    for name, part in copied.named_modules():
+        own = dict(part.named_parameters(recurse=False))
+        if own and (not hasattr(part, "reset_parameters") or any(key.endswith(("_orig", "_g")) for key in own)):
+            raise UserError(
+                f"{name or type(part).__name__} of the {type(module).__name__} holds weights that cannot be drawn "
+                "anew (they are wrapped, or there is no reset_parameters)"
+            )
+    with torch.random.fork_rng():
+        torch.manual_seed(stream(purpose, seed).initial_seed())  # all that reset_parameters listens to
+        for part in copied.modules():
+            if hasattr(part, "reset_parameters"):
+                part.reset_parameters()
+    return copied
+
+
+def decay_at(updates: int, decay: float = DECAY) -> float:
+    """The decay of an average at an update, warmed up: the initial weights do not dominate early averages."""
+    return min(decay, (1 + updates) / (10 + updates))
+
+
+def averaged(module: nn.Module, decay: float = DECAY) -> AveragedModel:
+    """A copy of `module`, as `.module`: the exponential moving average of its weights.
+
+    `update_parameters(module)` moves it towards the original by 1 − decay.
+    """
+
+    @torch.no_grad()
+    def step(averages: list[Tensor], currents: list[Tensor], updates: Tensor) -> None:
+        torch._foreach_lerp_(averages, currents, 1 - decay_at(int(updates), decay))
+
+    average = AveragedModel(module, multi_avg_fn=step, use_buffers=False)
+    return average.requires_grad_(False).eval()
+
+
+# --- devices and draws ------------------------------------------------------------------------------------------------
+
+
+def pick_device(device: str) -> torch.device:
+    """ "auto" → cuda, then mps, then cpu. Raises UserError for a device that is not there, or holds no numbers."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        where = torch.zeros(0, device=device).device
+    except (RuntimeError, AssertionError, TypeError) as error:  # torch built without CUDA asserts
+        raise UserError(f"device {device!r} cannot be used: {str(error).splitlines()[0][:200]}") from None
+    if where.type == "meta":
+        raise UserError("device 'meta' cannot be used: it holds no numbers")
+    return where
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where a network's weights lie; the CPU for one that has none."""
+    return next(module.parameters(), torch.empty(0)).device
+
+
+def stream(purpose: str, seed: int) -> torch.Generator:
+    """A generator of random numbers for one purpose: equal seeds for training and sampling share no draws.
+
+    They would otherwise: the first latents sampled with seed 0 would be the numbers that the first layer of a miner
+    trained with seed 0 was made of, and come out of it stretched.
+    """
+    digest = hashlib.sha256(f"{purpose}:{seed}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def seeded(seed: int) -> torch.Generator:
+    """A CPU generator. Raises UserError for a seed that is no whole number from 0 to 2⁶³ − 1."""
+    return torch.Generator().manual_seed(whole(seed, 0, "the seed"))
+
+
+def at_once(image_shape: Sequence[int]) -> int:
+    """How many images (C, H, W) are drawn at a time: at most MOST, fewer where they are large, and never none.
+
+    So the memory that sampling takes does not grow with the number of images, nor beyond one image's with their size.
+    """
+    return max(1, min(MOST, PIXELS // math.prod(image_shape[1:])))
+
+
+def draw(network: nn.Module, *rows: Tensor) -> Tensor:
+    """What a network makes of rows (n, …), such as a generator's images (n, C, H, W), on the CPU, in parts.
+
+    rows: one tensor for each of the network's inputs. The parts are at_once() rows, by the network's image_shape; MOST
+    where it has none, as a miner.
+    """
+    batch = at_once(network.image_shape) if hasattr(network, "image_shape") else MOST
+    device = device_of(network)
+    with frozen(network), torch.no_grad():
+        parts = zip(*(row.split(batch) for row in rows), strict=True)
+        return torch.cat([network(*(row.to(device) for row in part)).cpu() for part in parts])

@@ -8,9 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from minegan_lite.data import FewShot
+from minegan_lite.data.images import checked_images
 from minegan_lite.errors import UserError
-from minegan_lite.gan import GAN
-from minegan_lite.nn import frozen, still, unwrapped
+from minegan_lite.gan import GAN, classes_of, in_class_space
+from minegan_lite.networks.plain import PlainCritic
+from minegan_lite.nn import clone, frozen, still, unwrapped
 
 DECLARED = {
     "latent_dim": "the length of z, as 128",
@@ -24,7 +27,9 @@ SAME = 1e-2  # of the largest number: two passes of the same input may differ by
 def declared(gan: Any) -> GAN:
     """The GAN, out of DataParallel, which hides attributes, if it is one and says what it must. Raises UserError."""
     if isinstance(gan, nn.Module):
-        raise UserError(f"a source must be a GAN, got a {type(gan).__name__}: give GAN(generator, critic, prior, name)")
+        raise UserError(
+            f"a source must be a GAN, got a {type(gan).__name__}: give GAN.wrap(generator, critic, latent_dim=…)"
+        )
     if not isinstance(gan, GAN):
         raise UserError(f"a source must be a GAN, got a {type(gan).__name__}")
     if not isinstance(gan.name, str):
@@ -47,6 +52,63 @@ def declared(gan: Any) -> GAN:
     if not isinstance(shape, list | tuple) or len(shape) != 3 or not all(map(_whole, shape)):
         raise UserError(f"image_shape of {gan.name} must be channels, height and width, is {shape!r}")
     return gan
+
+
+def sources_of(gan: GAN | Sequence[GAN]) -> list[GAN]:
+    """The unconditional sources of what mine() takes: one GAN, or several of any kind.
+
+    A conditional one that says that its classes are `one_hot` is as many sources as it has classes (supplement A); one
+    whose classes are embedded is a single source, in its class space (Sec. 3.3). Raises UserError for none, for
+    anything but GANs, and for sources that draw images of different shapes.
+    """
+    given = list(gan) if isinstance(gan, list | tuple) else [gan]
+    if not given:
+        raise UserError("no source to mine: give a GAN, or a list of at least one")
+    given = [declared(one) for one in given]
+    sources = []
+    for one in given:
+        if one.generator.embedding_dim is None:
+            sources.append(one)
+        else:
+            sources += classes_of(one) if getattr(one.generator, "one_hot", False) else [in_class_space(one)]
+    first, *others = [(one.name, tuple(one.generator.image_shape)) for one in sources]
+    for name, shape in others:
+        if shape != first[1]:
+            raise UserError(
+                f"the sources draw images of different shapes: {first[0]} {first[1]}, {name} {shape}; mine them one by "
+                "one, or resize inside the generator"
+            )
+    return sources
+
+
+def critic_like(sources: Sequence[GAN], place: int | None) -> nn.Module:
+    """A network like the critic of the source at a place, untouched; None: one for images whose sources have none."""
+    if place is not None:
+        return clone(sources[place].critic)
+    with torch.random.fork_rng(devices=[]):
+        return PlainCritic(tuple(sources[0].generator.image_shape))
+
+
+def with_generators(sources: Sequence[GAN], generators: nn.ModuleList) -> list[GAN]:
+    """The sources with other generators in their places."""
+    return [replace(source, generator=own) for source, own in zip(sources, generators, strict=True)]
+
+
+def target_images(target: FewShot | Tensor, gan: GAN) -> Tensor:
+    """The target's training images (n, C, H, W), checked to be some that the source could draw. Raises UserError.
+
+    float32 in [−1, 1]: uint8 is converted, floats beyond by rounding are clamped, and ones without any below 0 warn.
+    """
+    images, shape = target.train if isinstance(target, FewShot) else target, tuple(gan.generator.image_shape)
+    if not isinstance(images, Tensor) or images.ndim != 4:
+        raise UserError("the target must be a few_shot result or a tensor of images (n, C, H, W)")
+    if tuple(images.shape[1:]) != shape:
+        raise UserError(
+            f"the target's images are {tuple(images.shape[1:])}, {gan.name} draws {shape}: resize them first"
+        )
+    if len(images) < 2:
+        raise UserError(f"mining needs at least 2 images, got {len(images)}")
+    return checked_images(images, "the target's images")
 
 
 def check_sources(sources: Sequence[GAN], *, released: bool = False) -> None:

@@ -1,72 +1,151 @@
-"""Run folders: settings beside an atomic checkpoint, resumed only by the same settings."""
+"""Runs: a training on its way, and its folder, where settings lie beside an atomic checkpoint."""
 
 import contextlib
-import errno
-import functools
-import hashlib
 import io
 import json
-import os
-import re
-import secrets
+import math
 import sys
-import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from minegan_lite.errors import UserError
-from minegan_lite.locks import LOCK
+from minegan_lite.config import Training
+from minegan_lite.errors import Diverged, UserError
+from minegan_lite.files import (
+    SETTINGS,
+    STATE,
+    brief,
+    is_part,
+    parts_left,
+    read_settings,
+    read_state,
+    reading,
+    write_atomically,
+)
+from minegan_lite.locks import LOCK, locked
+from minegan_lite.progress import bar
 
-SETTINGS, STATE = "run.json", "state.pt"
-FREE = ("steps", "log_every", "save_every", "device", "source_request")  # what a resumed run may ask for anew
-LARGEST = 1 << 20  # bytes of a run.json
-_PART = re.compile(r"\.[0-9a-f]{16}\.part|run\.json\.part")  # the second as earlier versions called theirs
+if TYPE_CHECKING:
+    from minegan_lite.mined import Mined
 
-
-def fingerprint(*tensors: Tensor) -> str:
-    """sha256 over the bytes of tensors, in order: which images or weights a run used."""
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def weights_fingerprint(*modules: nn.Module) -> str:
-    """sha256 over every parameter and buffer of modules."""
-    return fingerprint(*(tensor.flatten() for module in modules for tensor in module.state_dict().values()))
-
-
-def sources_fingerprint(sources: Iterable[Any]) -> str:
-    """sha256 over the weights of GANs, generators and critics, in order."""
-    return weights_fingerprint(*(part for gan in sources for part in (gan.generator, gan.critic) if part is not None))
+FREE = ("steps", "log_every", "save_every", "device", "source_requests")  # what a resumed run may ask for anew
+METRIC_SAMPLES, METRIC_SEED = 500, 0
+Metric = Callable[[Tensor], float]
+Watch = Callable[["Mined"], None]
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """The file holds either what it held before or all of `content`, also after a kill or a full disk.
+class Trained(Protocol):
+    """What a Course follows: a training's state, with its step, history and streams of random numbers.
 
-    Through a link, the file that it leads to. Raises OSError, also for what is there and no file, such as a device.
+    parts: what a checkpoint holds of networks, optimizers and counts, by name. result: what the training gives as it is
+    at this step. noted: what more an entry of the history holds.
     """
-    path = Path(os.path.realpath(path))
-    if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "not a file", str(path))
-    part = path.with_name(f".{secrets.token_hex(8)}.part")  # of one's own: others may be writing the same file
-    try:
-        with open(part, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+
+    config: Training
+    device: torch.device
+    rngs: list[torch.Generator]
+    step: int
+    history: list[dict[str, Any]]
+
+    def parts(self) -> dict[str, Any]: ...
+
+    def result(self, record: dict[str, Any]) -> "Mined": ...
+
+    def noted(self) -> dict[str, Any]: ...
 
 
-def parts_left(folder: Path) -> list[Path]:
-    """What killed processes were about to write into a folder, and what running ones are."""
-    return [file for file in folder.iterdir() if _PART.fullmatch(file.name)]
+class Course:
+    """A training on its way: its bar, its history, its checkpoints, and where it goes on after an interruption.
+
+        with Course(state, record, out) as course:
+            while course.goes_on():
+                course.after(losses of one step)
+
+    state: the training's. record: what run.json says. out: the run folder, None to keep everything in memory; inside
+    the block no other process may write it. metric, watch: as in training.mine.
+    """
+
+    def __init__(
+        self,
+        state: Trained,
+        record: dict[str, Any],
+        out: str | Path | None = None,
+        *,
+        progress: bool = True,
+        metric: Metric | None = None,
+        watch: Watch | None = None,
+    ):
+        self.state, self.record, self.out, self.metric, self.watch = state, record, out, metric, watch
+        self.progress, self.folder, self.closing = progress, None, contextlib.ExitStack()
+
+    def __enter__(self) -> "Course":
+        with contextlib.ExitStack() as opened:
+            if self.out is not None:
+                opened.enter_context(locked(self.out))
+                self.folder = RunFolder(self.out, self.record)
+                self.folder.resume(self._restore)
+            desc = f"{self.record['stage']} {self.record['target']}"
+            steps = {"total": self.state.config.steps, "initial": self.state.step, "unit": "step"}
+            self.bar = opened.enter_context(bar(**steps, desc=desc, disable=not self.progress))
+            self.closing = opened.pop_all()
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        self.closing.__exit__(*failure)
+
+    def goes_on(self) -> bool:
+        """Whether there is a step to make."""
+        return self.state.step < self.state.config.steps
+
+    def after(self, losses: dict[str, float]) -> None:
+        """Counts a step, logs and saves where it is time to. Raises Diverged for what no training comes back from."""
+        state, config = self.state, self.state.config
+        if not all(map(math.isfinite, losses.values())):
+            raise Diverged(f"step {state.step + 1}: a loss is not finite ({losses}): lower the learning rates")
+        state.step += 1
+        if not self.goes_on() or state.step % config.log_every == 0:
+            self._log(losses)
+        if self.folder is not None and (not self.goes_on() or state.step % config.save_every == 0):
+            check_weights(state)
+            self.folder.save(self._snapshot())
+        self.bar.update()
+
+    def _log(self, losses: dict[str, float]) -> None:
+        result, value = self.state.result(self.record), None
+        if self.metric is not None:
+            value = float(self.metric(result.sample(METRIC_SAMPLES, seed=METRIC_SEED)))
+        noted = self.state.noted()
+        self.state.history.append({"step": self.state.step, **losses, "metric": value, **noted})
+        shown = {name.removesuffix("_loss"): f"{loss:.2f}" for name, loss in losses.items() if "loss" in name}
+        if len(p := noted.get("probabilities", ())) > 1:
+            best = max(range(len(p)), key=p.__getitem__)
+            shown["most"] = f"{self.record['sources'][best]} {p[best]:.2f}"
+        self.bar.set_postfix(shown if value is None else {**shown, "metric": f"{value:.3f}"}, refresh=False)
+        if self.watch is not None:
+            self.watch(result)
+
+    def _snapshot(self) -> dict[str, Any]:
+        """Everything that a resumed run needs."""
+        state = self.state
+        parts = {name: part.state_dict() for name, part in state.parts().items()}
+        return parts | {"step": state.step, "rngs": [rng.get_state() for rng in state.rngs], "history": state.history}
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        for name, part in self.state.parts().items():
+            part.load_state_dict(saved[name])
+        for rng, own in zip(self.state.rngs, saved["rngs"], strict=True):
+            rng.set_state(own)
+        self.state.step, self.state.history = saved["step"], saved["history"]
+
+
+def check_weights(state: Trained) -> None:
+    """Raises Diverged for weights that are not finite."""
+    for name, part in state.parts().items():
+        if isinstance(part, nn.Module) and not all(weight.isfinite().all() for weight in part.parameters()):
+            raise Diverged(f"step {state.step}: weights of {name} are not finite: lower the learning rates")
 
 
 class RunFolder:
@@ -86,7 +165,7 @@ class RunFolder:
         self._refuse_places(settings)
         if (self.path / SETTINGS).exists():
             self._refuse_changes(settings)
-        elif self.path.exists() and not all(_passing(file.name) for file in self.path.iterdir()):
+        elif self.path.exists() and not all((file.name == LOCK or is_part(file.name)) for file in self.path.iterdir()):
             raise UserError(f"{self.path} is occupied by files that are not a run: choose an empty or new folder")
         else:
             self._start(settings)
@@ -111,7 +190,7 @@ class RunFolder:
 
         different = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
         changed = [
-            f"{key} was {_brief(old.get(key))} and is now {_brief(new.get(key))}" for key in different if not may(key)
+            f"{key} was {brief(old.get(key))} and is now {brief(new.get(key))}" for key in different if not may(key)
         ]
         if changed:
             raise UserError(
@@ -149,103 +228,6 @@ class RunFolder:
                 restore(state)
 
 
-@contextlib.contextmanager
-def reading(run: str | Path) -> Iterator[None]:
-    """Inside, what a run folder says is used: whatever does not fit becomes one UserError.
-
-    Its files are a user's to edit, and another version's to write; what is wrong with them has no common class.
-    """
-    try:
-        yield
-    except (UserError, torch.OutOfMemoryError):
-        raise
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{run} is damaged: its {SETTINGS} and {STATE} do not fit each other or this version of minegan-lite "
-            f"({type(error).__name__}); restore them, or run its command into another folder"
-        ) from error
-
-
-def reads_run(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function whose first argument is a run folder, as if all of it stood in `reading`."""
-
-    @functools.wraps(function)
-    def wrapped(run: str | Path, *arguments: Any, **options: Any) -> Any:
-        with reading(run):
-            return function(run, *arguments, **options)
-
-    return wrapped
-
-
-def read_settings(path: str | Path) -> dict[str, Any]:
-    """What run.json of a run folder holds. Raises UserError when there is none or it cannot be read."""
-    file = Path(path) / SETTINGS
-    if not file.is_file():
-        raise UserError(f"{path} is not a run folder: it has no {SETTINGS}")
-    try:
-        if file.stat().st_size > LARGEST:
-            raise ValueError("too large")
-        settings = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{file} cannot be read: {error}") from None
-    if not isinstance(settings, dict):
-        raise UserError(f"{file} cannot be read: it holds no settings but {_brief(settings)}")
-    return settings
-
-
-def read_state(path: str | Path) -> dict[str, Any]:
-    """The checkpoint of a run folder. Raises UserError when there is none, or one that is damaged or not finite."""
-    file = Path(path) / STATE
-    if not file.is_file():
-        raise UserError(f"{path} has no checkpoint yet: run its command again to go on")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of how a file is written that then loads or does not
-            state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load's errors for a truncated or foreign file have no common class
-        state, why = None, type(error).__name__
-    else:
-        why = _faults(state)
-    if why:
-        raise UserError(f"{file} is damaged ({why}): restore it, or run its command into another folder")
-    if strange := [name for name, part in state.items() if "optimizer" not in name and not _finite(part)]:
-        raise UserError(f"{file} holds numbers in {strange[0]} that are not finite: mine again into another folder")
-    return state
-
-
-def _faults(state: Any) -> str:
-    """What a checkpoint lacks to be one that any loop wrote; "" for nothing."""
-    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
-        return f"a {type(state).__name__} where a dict is needed"
-    step, history, rngs = (state.get(key) for key in ("step", "history", "rngs"))
-    if type(step) is not int or step < 1:
-        return "no step"
-    if not isinstance(history, list) or not all(isinstance(e, dict) and type(e.get("step")) is int for e in history):
-        return "no history"
-    if not isinstance(rngs, list) or not all(isinstance(rng, Tensor) and rng.dtype == torch.uint8 for rng in rngs):
-        return "no streams of random numbers"
-    if any(x.numel() * x.element_size() > x.untyped_storage().nbytes() for x in _tensors(state)):
-        return "a tensor that is larger than the file"
-    return ""
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict | list | tuple):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _tensors(item)
-
-
-def _finite(value: Any) -> bool:
-    return all(x.isfinite().all() for x in _tensors(value) if x.is_floating_point())
-
-
-def _passing(name: str) -> bool:
-    """Whether a file belongs to writing itself: a lock, or what a kill left of a write."""
-    return name == LOCK or _PART.fullmatch(name) is not None
-
-
 def _text(settings: dict[str, Any]) -> bytes:
     return (json.dumps(settings, indent=1) + "\n").encode()
 
@@ -260,8 +242,3 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(_canonical(item) for item in value)
     return sys.intern(value) if type(value) is str else value
-
-
-def _brief(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else text[:37] + "…"

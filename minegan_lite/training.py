@@ -1,81 +1,240 @@
-"""mine() and finetune(): the two stages of MineGAN (Sec. 3.2 and 3.4), resumable and bit-for-bit repeatable."""
+"""THE loop: critic and miner steps (Eq. 3 to 6), and its doors mine(), finetune() and teach_critic()."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import contextlib
+import math
+import sys
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
-from minegan_lite import runs
-from minegan_lite.data import FewShot
+from minegan_lite.config import FAMILIES, Adapting, Adversarial, Mining, Tuning, resolve, said
+from minegan_lite.data import FewShot, few_shot
 from minegan_lite.errors import Diverged, UserError
-from minegan_lite.family import is_family, sources_of
+from minegan_lite.files import fingerprint, sources_fingerprint, weights_fingerprint
 from minegan_lite.gan import GAN
-from minegan_lite.loop import Metric, Watch
-from minegan_lite.mined import MinedFamily, MinedGAN
-from minegan_lite.settings import Settings, check_images, describe, pick_device, refuse, resolve
-from minegan_lite.sources import of_run
-from minegan_lite.stage import Stage, new_miner, stream
+from minegan_lite.losses import LOSSES
+from minegan_lite.mined import STAGES, Mined, input_prior
+from minegan_lite.miner import miner_for, told
+from minegan_lite.networks.style_layers import MinibatchStddev
+from minegan_lite.nn import averaged, clone, fresh, frozen, pick_device
+from minegan_lite.probe import check_critic, check_sources, critic_like, sources_of, target_images, with_generators
+from minegan_lite.runs import Course, Metric, Watch
+from minegan_lite.selector import Selector
+from minegan_lite.supersample import Player, fakes, mixes_rows, streams
 
-# What stage one has settled: the miners, and where the critic began. Stage two goes on with the ones it is given.
-SETTLED = ("hidden", "input_dim", "activation", "init", "spectral_norm", "critic_from")
-OF_STAGE_TWO = ("generator_lr",)  # what mine() has no use for
-# What finetune() takes from stage one unless it is told otherwise: what the critic was taught.
-INHERITED = ("objective", "loss")
-STAGES = ("mine", "finetune")
+
+class State:
+    """All that a training reads and changes: networks and averages, optimizers, draws, the step and its history.
+
+    config: a Mining, Tuning or Adapting. sources, critic: where it starts; the critic is copied, and so are generators
+        that lie on another device. miners: one for each source, which are trained themselves; None makes new ones.
+    purpose: names the streams of random numbers. released: whether the generators are trained; they are copied then.
+    kept: names of the critic's parameters that are not trained (transfer/freezed.py).
+    """
+
+    def __init__(
+        self,
+        config: Mining | Tuning | Adapting,
+        sources: Sequence[GAN],
+        critic: nn.Module,
+        device: torch.device,
+        *,
+        purpose: str,
+        miners: Sequence[nn.Module] | None = None,
+        released: bool = False,
+        kept: Collection[str] = (),
+    ):
+        self.config, self.device, self.step, self.history = config, device, 0, []
+        self.rng, *of_sources = self.rngs = streams(purpose, sources, config.seed)
+        generators = nn.ModuleList(source.generator for source in sources)
+        elsewhere = any(weight.device != device for weight in (*generators.parameters(), *generators.buffers()))
+        if released or elsewhere:  # copied together: classes go on sharing a generator
+            generators = clone(generators).to(device)
+            sources = with_generators(sources, generators)
+        if miners is None:
+            miners = [miner_for(source.generator, config, rng) for source, rng in zip(sources, of_sources, strict=True)]
+        self.sources, self.generators, self.released = list(sources), generators, released
+        self.miners = nn.ModuleList(miners).to(device)
+        self.critic = clone(critic).train().requires_grad_(False)
+        self.critic.to(device, memory_format=torch.channels_last)  # a tenth faster on a CPU
+        self.critic_weights = [weight for name, weight in self.critic.named_parameters() if name not in kept]
+        self.miners_average, self.generators_average = averaged(self.miners, config.ema_decay), None
+        groups = []
+        if mining := list(self.miners.parameters()):  # none where a baseline has no miner
+            groups.append({"params": mining, "lr": config.miner_lr})
+        if released:
+            generators.train().requires_grad_(True)
+            self.generators_average = averaged(generators, config.ema_decay)
+            groups.append({"params": list(generators.parameters()), "lr": config.generator_lr})
+        adam = {"betas": config.betas, "fused": True}
+        self.optimizer = torch.optim.Adam(groups, **adam)
+        self.critic_optimizer = torch.optim.Adam(self.critic_weights, lr=config.critic_lr, **adam)
+        self.players = [
+            Player(one.generator, miner, input_prior(one, miner), rng, device, released and mixes_rows(one.generator))
+            for one, miner, rng in zip(self.sources, self.miners, of_sources, strict=True)
+        ]
+        self.selector = Selector(len(sources))
+
+    def fakes(self) -> Tensor:
+        """The fakes of a minibatch (n, C, H, W)."""
+        objective = getattr(self.config, "objective", "max")
+        return fakes(self.players, self.config.batch, self.critic, self.selector, objective)
+
+    def autocast(self) -> torch.autocast:
+        """What networks run under: bfloat16 where the configuration says so."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
+
+    def parts(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        parts = {
+            "miners": self.miners, "critic": self.critic, "miners_average": self.miners_average,
+            "selector": self.selector, "optimizer": self.optimizer, "critic_optimizer": self.critic_optimizer,
+        }  # fmt: skip
+        return parts | (
+            {"generators": self.generators, "generators_average": self.generators_average} if self.released else {}
+        )
+
+    def noted(self) -> dict[str, Any]:
+        """What an entry of the history also says: of several sources their shares."""
+        return {"probabilities": self.selector.probabilities.tolist()} if len(self.sources) > 1 else {}
+
+    def result(self, record: dict[str, Any]) -> Mined:
+        """What the training gives as it is at this step."""
+        generators = self.generators_average.module if self.released else self.generators
+        return Mined(
+            self.sources, self.miners, self.critic, self.miners_average.module, generators, self.selector, record,
+            self.history,
+        )  # fmt: skip
+
+
+def critic_step(s: State, images: Tensor) -> dict[str, float]:
+    """One update of the critic on a minibatch of images (m, C, H, W): Eq. 3 (of several sources 5), and the penalty."""
+    batch, loss = s.config.batch, LOSSES[s.config.loss]
+    for weight in s.critic_weights:
+        weight.requires_grad_(True)
+    pick = torch.randint(len(images), (batch,), generator=s.rng)
+    real = images[pick.to(s.device)]  # (batch, C, H, W)
+    with s.autocast():
+        with torch.no_grad():
+            fake = s.fakes()  # (batch, C, H, W)
+        fake_scores, real_scores = scores(s.critic, fake, real)  # (n, 1) each
+        critic_loss = loss.critic(fake_scores, real_scores)
+        some = fake[:: len(fake) // batch]  # one for each real image
+        penalty = loss.penalty(s.critic, real, some, s.rng)
+    s.critic_optimizer.zero_grad()
+    (critic_loss + s.config.penalty * penalty).backward()
+    s.critic_optimizer.step()
+    refuse_explosion(s, critic_loss.item())
+    return {"critic_loss": critic_loss.item(), "penalty": penalty.item()}
+
+
+def refuse_explosion(s: State, critic_loss: float) -> None:
+    """Raises Diverged for a loss ten times as large as the furthest that a 1-Lipschitz critic can tell images apart."""
+    largest = 10 * 2 * math.sqrt(math.prod(s.sources[0].generator.image_shape))
+    if math.isfinite(critic_loss) and abs(critic_loss) > largest:
+        raise Diverged(
+            f"step {s.step + 1}: the critic exploded, its loss is {critic_loss:.3g} where {largest:.3g} is far beyond "
+            "any Lipschitz one: lower critic_lr or raise penalty"
+        )
+
+
+def scores(critic: nn.Module, fake: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+    """In one batch, which is faster, unless the critic looks at how much the images of a batch differ."""
+    if any(isinstance(part, MinibatchStddev) for part in critic.modules()):
+        return critic(fake).float(), critic(real).float()
+    return critic(torch.cat([fake, real])).float().split([len(fake), len(real)])
+
+
+def miner_step(s: State) -> dict[str, float]:
+    """One update of the miners (Eq. 4, of several sources Eq. 6), of released generators, and of the averages."""
+    for weight in s.critic_weights:  # Eq. 4 needs the gradient to the images, not to the critic's weights
+        weight.requires_grad_(False)
+    with s.autocast():
+        miner_loss = LOSSES[s.config.loss].generator(s.critic(s.fakes()).float())
+    s.optimizer.zero_grad()
+    miner_loss.backward()
+    s.optimizer.step()
+    if next(s.miners.parameters(), None) is not None:
+        s.miners_average.update_parameters(s.miners)
+    if s.generators_average is not None:
+        s.generators_average.update_parameters(s.generators)
+    return {"miner_loss": miner_loss.item()}
+
+
+def train(s: State, images: Tensor, record: dict[str, Any], **course: Any) -> Mined:
+    """Makes the steps that are still to be made, logging and saving on the way; `course` as in runs.Course."""
+    images = images.to(s.device)
+    with Course(s, record, **course) as run, frozen(*(() if s.released else s.generators)):
+        while run.goes_on():
+            for _ in range(s.config.critic_steps):
+                losses = critic_step(s, images)
+            run.after(losses | miner_step(s))
+    return s.result(record)
+
+
+# --- doors ------------------------------------------------------------------------------------------------------------
 
 
 def mine(
     gan: GAN | Sequence[GAN],
-    target: FewShot | Tensor,
+    target: FewShot | Tensor | str | Path,
     *,
-    preset: str = "default",
+    preset: str | None = None,
     out: str | Path | None = None,
     device: str = "auto",
     progress: bool = True,
     metric: Metric | None = None,
     watch: Watch | None = None,
     **options: Any,
-) -> MinedGAN | MinedFamily:
+) -> Mined:
     """Stage one, "MineGAN (w/o FT)": trains miners and one critic; the generators stay frozen.
 
-    gan: the source (Eq. 3 and 4), giving a MinedGAN; or several, or a conditional one with one-hot classes, which are
-        the sources, (Eq. 5 and 6), giving a MinedFamily with a miner for each and a selector. A conditional one whose
-        classes are embedded, as BigGAN's, is one source, mined by a ConditionalMiner, alone or among others. A
-        generator is not changed in any byte, flag or mode, nor moved: for another device than its own it is copied. A
-        critic is copied, and called without labels. Sources share one image shape, and nothing else; their order does
-        not matter, but for critic_from.
-    target: a few_shot result (its .train is used) or images (n, C, H, W) in [−1, 1], n ≥ 2.
-    preset: "default"; for MNIST "paper" (the supplement to the letter) or "official" (the released code's settings);
-        for others "paper-progan", "paper-sngan", "paper-biggan", "official-biggan" or "official-stylegan". A StyleGAN
-        is mined in z; in_style_space(gan) is the same one with w as its latent, in_style_space(gan, per_layer=True)
-        with w+, whose length asks for a hidden layer that is short, as "official-stylegan" has it. Nothing is
-        truncated, unless it is truncated(gan, ψ) that is given.
+    gan: the source (Eq. 3 and 4), or several (Eq. 5 and 6). A conditional one with one-hot classes is as many sources;
+        one whose classes are embedded, as BigGAN's, is one, mined by a ConditionalMiner. A generator is not changed in
+        any byte, flag or mode, nor moved: for another device than its own it is copied. A critic is copied, and called
+        without labels; where there is none a fresh one starts. Sources share one image shape, and nothing else; their
+        order does not matter, but for critic_from.
+    target: a few_shot result (its .train is used), images (n, C, H, W) in [−1, 1], n ≥ 2, or a folder of pictures.
+    preset: None chooses by the GAN's family (config.FAMILIES), and says so; or a name of config.PRESETS: "default"; for
+        MNIST "paper" (the supplement to the letter) or "official" (the released code's settings); "paper-progan",
+        "paper-sngan", "paper-biggan", "official-biggan", "official-stylegan". A StyleGAN is mined in z;
+        in_style_space(gan) is the same one with w as its latent, in_style_space(gan, per_layer=True) with w+. Nothing
+        is truncated, unless it is truncated(gan, ψ) that is given.
     out: a run folder; None keeps everything in memory. The same call resumes it bit for bit after an interruption.
     device: "auto" (cuda, then mps, then cpu) or a torch device. progress: whether to show the bar.
     metric: images (500, C, H, W) → a number, shown and recorded at every logged step; None takes the digit
         classifier's error where the target is a digit.
     watch: called at every logged step with what mine() would return if it stopped there, for plots that grow.
-    options: fields of Settings (steps, seed, batch, miner_lr, objective, …) that replace the preset's. generator_lr is
-        stage two's, and refused.
+    options: fields of config.Mining (steps, seed, batch, miner_lr, objective, …) that replace the preset's.
     Every source's weights stay on the device; the work of a step grows with their number by forward passes only.
     Raises UserError for wrong input (nothing is written) and for a device whose memory is too small, Diverged when
     training leaves the finite numbers.
     """
-    refuse(options, OF_STAGE_TWO, "stage one trains no generator")
-    settings = resolve(preset, options)
+    resolve(Mining, preset, options)  # refuses before anything is loaded
     sources, where = sources_of(gan), pick_device(device)
-    with _fitting(sources, settings, where):
-        images = check_images(target, sources, settings)
-        record = describe("mine", sources, is_family(gan), target, images, preset, settings, where)
-        stage = Stage.one(sources, settings, where)
-        return stage.train(images, record, out, progress, metric or default_metric(target, sources[0]), watch)
+    config, chosen = resolve(Mining, preset, options, family := sources[0].family), preset or FAMILIES[family][0]
+    if isinstance(target, str | Path):
+        target = few_shot(target, image_shape=tuple(sources[0].generator.image_shape), resize=True)
+    images = target_images(target, sources[0])
+    with fitting(sources, config, where):
+        check_sources(sources)
+        place, critic = starting_critic(sources, config)
+        record = describe("mine", sources, target, images, chosen, config, where) | {"critic_like": place}
+        if progress and preset is None:
+            tqdm.write(f"{sources[0].name}: {said(config, chosen, family)}", file=sys.stderr)
+        state = State(config, sources, critic, where, purpose="mine")
+        record["miners"] = [told(miner) for miner in state.miners]
+        course = {"out": out, "progress": progress, "metric": metric or default_metric(target, sources[0])}
+        return train(state, images, record, **course, watch=watch)
 
 
 def finetune(
-    mined: MinedGAN | MinedFamily,
+    mined: Mined,
     target: FewShot | Tensor,
     *,
     out: str | Path | None = None,
@@ -84,83 +243,77 @@ def finetune(
     metric: Metric | None = None,
     watch: Watch | None = None,
     **options: Any,
-) -> MinedGAN | MinedFamily:
+) -> Mined:
     """Stage two, the full MineGAN (Sec. 3.4): releases the generators and trains them with miners and critic.
 
     mined: the result of mine(); it is left as it is, the new one holds copies, out of torch.compile and the like. The
         preset, the loss and the objective are those of stage one, a selector starts to count anew; target, out, device,
-        progress, metric, watch, options and errors are as in mine(), but that the options of SETTLED are refused.
+        progress, metric, watch and errors are as in mine(). options: fields of config.Tuning.
     """
-    if not isinstance(mined, MinedGAN | MinedFamily) or mined.settings.get("stage") not in STAGES:
-        raise UserError("finetune() takes the result of mine(), or of load()")
-    refuse(options, SETTLED, "stage two goes on with the miners and the critic of stage one")
+    if not isinstance(mined, Mined) or mined.record.get("stage") not in STAGES or mined.critic is None:
+        raise UserError("finetune() takes the result of mine(), or of load() from a run folder")
     done = mined.history[-1]["step"] if mined.history else 0
-    if done < mined.settings["steps"]:
-        raise UserError(f"stage one is at step {done} of {mined.settings['steps']}: finish it before stage two")
-    inherited = {key: mined.settings[key] for key in (*SETTLED, *INHERITED)}
-    settings = resolve(mined.settings["preset"], inherited | options)
-    family, where = isinstance(mined, MinedFamily), pick_device(device)
-    sources, miners = (mined.sources, mined.miners) if family else ([mined.gan], nn.ModuleList([mined.miner]))
-    with _fitting(sources, settings, where):
-        images = check_images(target, sources, settings, mined.critic, released=True)
-        record = describe("finetune", sources, family, target, images, mined.settings["preset"], settings, where)
-        record["mined_sha256"] = runs.weights_fingerprint(*miners, mined.critic)
-        stage = Stage.two(sources, miners, mined.critic, settings, where)
-        return stage.train(images, record, out, progress, metric or default_metric(target, sources[0]), watch)
+    if done < mined.record["steps"]:
+        raise UserError(f"stage one is at step {done} of {mined.record['steps']}: finish it before stage two")
+    inherited = {key: mined.record[key] for key in ("objective", "loss")}  # what the critic was taught
+    config, preset = resolve(Tuning, mined.record["preset"], inherited | options), mined.record["preset"]
+    where = pick_device(device)
+    images = target_images(target, mined.sources[0])
+    with fitting(mined.sources, config, where):
+        check_sources(mined.sources, released=True)
+        check_critic(mined.critic, mined.image_shape, mined.sources[0].name)
+        record = describe("finetune", mined.sources, target, images, preset, config, where)
+        record |= {key: mined.record[key] for key in ("critic_like", "miners")}
+        record["mined_sha256"] = weights_fingerprint(*mined.miners, mined.critic)
+        miners = clone(mined.miners)
+        state = State(config, mined.sources, mined.critic, where, purpose="finetune", miners=miners, released=True)
+        course = {"out": out, "progress": progress, "metric": metric or default_metric(target, mined.sources[0])}
+        return train(state, images, record, **course, watch=watch)
 
 
-@runs.reads_run
-def load(run: str | Path, gan: GAN | Sequence[GAN] | None = None) -> MinedGAN | MinedFamily:
-    """What mine() or finetune() wrote into a run folder, finished or not, at its last checkpoint, on the CPU.
-
-    gan: the source or sources it was mined from; None takes the zoo's GANs of the recorded names, and public
-        checkpoints from where they were.
-    Raises UserError for a folder without a run or checkpoint, for a run of another version of this library, and for
-    sources other than the recorded ones.
-    """
-    record = runs.read_settings(run)
-    state = runs.read_state(run)
-    if missing := [
-        key for key in ("stage", "source", "source_sha256", *Settings.__dataclass_fields__) if key not in record
-    ]:
-        raise UserError(f"{run} is no run of this version of minegan-lite: its run.json has no {missing[0]}")
-    if record["stage"] not in STAGES:
-        raise UserError(f"{run} is a run of adapt(): the same call goes on with it, or gives it back")
-    if gan is None:
-        gan = of_run(run, record)
-    sources = sources_of(gan)
-    if record["stage"] == "mine" and runs.sources_fingerprint(sources) != record["source_sha256"]:
-        raise UserError(f"{run} was mined from other weights than these of {' + '.join(one.name for one in sources)}")
-    options = {key: record[key] for key in Settings.__dataclass_fields__}
-    settings = Settings(**{key: tuple(value) if isinstance(value, list) else value for key, value in options.items()})
-    cpu = torch.device("cpu")
-    critic = next((one.critic for one in sources if one.critic is not None), None)  # its shape is all that matters
-    if critic is None:
-        raise UserError(f"none of {' + '.join(one.name for one in sources)} has a critic, {run} holds one's weights")
-    if record["stage"] == "mine":
-        stage = Stage.one(sources, settings, cpu)
-    else:
-        miners = nn.ModuleList(new_miner(source, settings, stream("load", 0)) for source in sources)
-        stage = Stage.two(sources, miners, critic, settings, cpu)
-    try:
-        stage.restore(state)
-    except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
-        said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-        raise UserError(f"the checkpoint in {run} does not fit its run.json and its source ({said})") from None
-    try:
-        stage.check_weights()
-    except Diverged as error:
-        raise UserError(f"the checkpoint in {run} is damaged: {error}") from None
-    return stage.result(record)
+def describe(
+    stage: str,
+    sources: Sequence[GAN],
+    target: FewShot | Tensor,
+    images: Tensor,
+    preset: str,
+    config: Any,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Everything that the result depends on, JSON-ready: what run.json holds and a resumed run must repeat."""
+    given = isinstance(target, FewShot)
+    requests = [one.request for one in sources]
+    return {
+        "stage": stage, "sources": [one.name for one in sources],
+        "source_requests": requests if any(requests) else None, "source_sha256": sources_fingerprint(sources),
+        "generators_sha256": weights_fingerprint(*(one.generator for one in sources)),
+        "target": target.name if given else "tensor", "target_request": target.request if given else None,
+        "target_sha256": fingerprint(images), "images": len(images), "device": device.type, "preset": preset,
+        **asdict(config),
+    }  # fmt: skip
 
 
-@contextmanager
-def _fitting(sources: Sequence[GAN], settings: Settings, device: torch.device) -> Iterator[None]:
+def starting_critic(sources: Sequence[GAN], config: Mining) -> tuple[int | None, nn.Module]:
+    """The critic that stage one starts from, checked, and the place of the source whose it is like (None: of none)."""
+    place = 0 if config.critic_from == "fresh" else int(config.critic_from)
+    if place >= len(sources):
+        raise UserError(f"critic_from is {place}, there are {len(sources)} source(s): the first is 0")
+    like = None if sources[place].critic is None else place
+    if like is not None:
+        check_critic(sources[place].critic, sources[place].generator.image_shape, sources[place].name)
+        if config.critic_from != "fresh":
+            return like, sources[place].critic
+    return like, fresh(critic_like(sources, like), "fresh critic", config.seed)
+
+
+@contextlib.contextmanager
+def fitting(sources: Sequence[GAN], config: Adversarial, device: torch.device) -> Iterator[None]:
+    """Inside, want of the device's memory is one line that says what to do."""
     try:
         yield
     except torch.OutOfMemoryError:
         raise UserError(
-            f"{device} has too little memory for {len(sources)} source(s) at batch {settings.batch}: lower the batch, "
+            f"{device} has too little memory for {len(sources)} source(s) at batch {config.batch}: lower the batch, "
             "mine fewer sources, or take device='cpu'"
         ) from None
 

@@ -16,10 +16,9 @@ from torch import nn
 
 from minegan_lite.data import download
 from minegan_lite.errors import UserError
-from minegan_lite.family import classes_of
-from minegan_lite.gan import GAN, StandardNormal
+from minegan_lite.files import write_atomically
+from minegan_lite.gan import GAN, StandardNormal, classes_of
 from minegan_lite.networks import mnist
-from minegan_lite.runs import write_atomically
 
 WEIGHTS = Path(__file__).parent / "weights"
 BESIDE = Path(__file__).parents[1] / "weights"  # in a checkout

@@ -110,14 +110,7 @@ def runs() -> dict[str, Callable[[], object]]:
 
 def tensors(mined: object) -> Iterator[Tensor]:
     """Every weight of a result, what its selector counted, and samples by both weights."""
-    several = hasattr(mined, "miners")
-    names = (
-        ("miners", "miners_average", "generators_average")
-        if several
-        else ("miner", "miner_average", "generator_average")
-    )
-    parts = [getattr(mined, name) for name in names]
-    parts += [one.generator for one in mined.sources] if several else [mined.gan.generator]
+    parts = [mined.miners, mined.miners_average, mined.generators_average, *(one.generator for one in mined.sources)]
     for part in [*parts, mined.critic]:
         if part is not None:
             yield from part.state_dict().values()

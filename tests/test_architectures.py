@@ -8,15 +8,18 @@ import torch
 from tiny import everything, same
 from torch import nn
 
-from minegan_lite import GAN, StandardNormal, UserError, classes_of, finetune, mine, objectives, training
-from minegan_lite.family import ClassSpace, in_class_space, sources_of, truncated
-from minegan_lite.mined import MinedFamily, MinedGAN, Unmined, input_prior
-from minegan_lite.miner import ConditionalMiner, Miner
+from minegan_lite import GAN, StandardNormal, UserError, classes_of, finetune, losses, mine
+from minegan_lite.config import Mining, Tuning, resolve
+from minegan_lite.gan import ClassSpace, in_class_space, truncated
+from minegan_lite.mined import Mined, Unmined, input_prior, load
+from minegan_lite.miner import ConditionalMiner, Miner, miner_for
 from minegan_lite.networks import biggan, biggan_deep, progan, sngan, stylegan, stylegan2
 from minegan_lite.networks.biggan_deep import TruncationStatistics
+from minegan_lite.networks.plain import PlainCritic
 from minegan_lite.networks.style_layers import StyleGenerator, in_style_space
-from minegan_lite.settings import resolve
-from minegan_lite.stage import Stage, new_miner, streams
+from minegan_lite.probe import sources_of
+from minegan_lite.supersample import streams
+from minegan_lite.training import scores
 from tests.close import close, rounding, terms
 
 FAST = {"steps": 2, "batch": 4, "critic_steps": 1, "device": "cpu", "progress": False}
@@ -99,18 +102,18 @@ def test_stage_one_trains_the_miner_and_leaves_every_byte_flag_and_mode_of_the_g
     images = target(gan.generator.image_shape[-1])
     generator, critic = everything(gan.generator), everything(gan.critic)
     mined = mine(source, images, preset=preset, log_every=1, **FAST)
-    assert isinstance(mined, MinedFamily if kind == "sngan by class" else MinedGAN)
+    assert len(mined.sources) == (len(gan.generator.classes) if kind == "sngan by class" else 1)
     assert same(generator, everything(gan.generator))
     assert same(critic, everything(gan.critic))
     losses = [entry[key] for entry in mined.history for key in ("critic_loss", "miner_loss", "penalty")]
     assert len(losses) == 6
     assert all(math.isfinite(loss) for loss in losses)
 
-    sources, settings, trained = sources_of(source), resolve(preset, {}), 0
-    if isinstance(mined, MinedFamily):  # whose losers do not move: the one that won most of the miners' minibatches
+    sources, settings, trained = sources_of(source), resolve(Mining, preset, {}), 0
+    if len(mined.sources) > 1:  # whose losers do not move: the one that won most of the miners' minibatches
         trained = int(mined.selector.wins()[1::2].sum(0).argmax())
-    start = new_miner(sources[trained], settings, streams("mine", sources, settings.seed)[1 + trained])
-    miner = mined.miners[trained] if isinstance(mined, MinedFamily) else mined.miner
+    start = miner_for(sources[trained].generator, settings, streams("mine", sources, settings.seed)[1 + trained])
+    miner = mined.miners[trained]
     assert isinstance(miner, ConditionalMiner if kind.startswith("biggan") else Miner)
     assert all(not torch.equal(a, b) for a, b in zip(miner.parameters(), start.parameters(), strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(mined.critic.parameters(), gan.critic.parameters(), strict=True))
@@ -135,13 +138,13 @@ def test_stage_two_and_load_of_a_conditional_gan(tmp_path, preset):
     tuned = finetune(mined, target(32), out=tmp_path / "finetune", steps=1, batch=4, device="cpu", progress=False)
     assert same(before[0], everything(gan.generator))
     assert same(before[1], everything(mined.miner))
-    assert (tuned.settings["loss"], tuned.settings["spectral_norm"]) == (
-        resolve(preset, {}).loss,
-        resolve(preset, {}).spectral_norm,
+    assert (tuned.record["loss"], tuned.record["miners"][0][0]["spectral_norm"]) == (
+        resolve(Mining, preset, {}).loss,
+        resolve(Mining, preset, {}).spectral_norm,
     )
     assert not torch.equal(tuned.gan.generator.generator.to_rgb.weight, gan.generator.to_rgb.weight)
     for run, result in (("mine", mined), ("finetune", tuned)):
-        assert torch.equal(training.load(tmp_path / run, gan_of("biggan")).sample(4), result.sample(4))
+        assert torch.equal(load(tmp_path / run, gan_of("biggan")).sample(4), result.sample(4))
 
 
 @pytest.mark.parametrize("preset", ["paper-biggan", "official-biggan"])
@@ -183,7 +186,7 @@ class Sized(nn.Module):
 
 def full_size_miner(preset: str, *sizes: int) -> nn.Module:
     (source,) = sources_of(GAN(Sized(*sizes), None, StandardNormal(sizes[0]), "sized"))
-    return new_miner(source, resolve(preset, {}), torch.Generator().manual_seed(0))
+    return miner_for(source.generator, resolve(Mining, preset, {}), torch.Generator().manual_seed(0))
 
 
 def test_the_miners_of_the_presets_have_the_published_sizes():
@@ -205,8 +208,8 @@ def test_what_the_supplement_states_of_each_architecture():
         ("paper-sngan", (0.0002, 0.0002, 0.0002), (0, 0.9), 8),
         ("paper-biggan", (0.0001, 0.0001, 0.0004), (0, 0.999), 256),
     ]:
-        settings = resolve(name, {})
-        assert (settings.miner_lr, settings.generator_lr, settings.critic_lr) == rates
+        settings = resolve(Mining, name, {})
+        assert (settings.miner_lr, resolve(Tuning, name, {}).generator_lr, settings.critic_lr) == rates
         assert (settings.betas, settings.batch, settings.init) == (betas, batch, "paper")
         assert not settings.sample_average
 
@@ -326,7 +329,7 @@ def test_sources_of_every_kind_compete_in_one_list():
     assert [type(miner) for miner in mined.miners] == [Miner] * 4 + [ConditionalMiner]
     assert all(same(state, everything(gan.generator)) for state, gan in zip(before, given, strict=True))
     assert mined.supersample()[0].shape == (5, 3, 32, 32)
-    assert isinstance(mine([gan_of("biggan")], target(32), **FAST), MinedFamily)
+    assert isinstance(mine([gan_of("biggan")], target(32), **FAST), Mined)
 
 
 def test_a_class_of_a_biggan_can_still_be_a_source():
@@ -335,16 +338,16 @@ def test_a_class_of_a_biggan_can_still_be_a_source():
 
 
 @pytest.mark.parametrize("kind", ["biggan", "biggan-deep"])
-def test_a_conditional_gan_without_a_critic_is_refused(tmp_path, kind):
-    with pytest.raises(UserError, match=f"{kind} has no critic to start from"):
-        mine(replace(gan_of(kind), critic=None), target(32), out=tmp_path / "run", **FAST)
-    assert list(tmp_path.iterdir()) == []
+def test_a_conditional_gan_without_a_critic_is_mined_with_a_fresh_one(kind):
+    mined = mine(replace(gan_of(kind), critic=None), target(32), **FAST)
+    assert isinstance(mined.critic, PlainCritic)
+    assert math.isfinite(mined.history[-1]["critic_loss"])
 
 
 # --- losses and critics -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("loss", objectives.LOSSES)
+@pytest.mark.parametrize("loss", losses.LOSSES)
 def test_the_first_step_is_the_loss_written_down(loss):
     """The draws of step one once more, the critic's loss and penalty by their formulas and autograd."""
     gan = gan_of("sngan")
@@ -352,8 +355,8 @@ def test_the_first_step_is_the_loss_written_down(loss):
     options = {**FAST, "steps": 1, "critic_lr": 1e-12, "loss": loss}
     entry = mine(gan, images, **options).history[0]
 
-    (rng, _), settings = streams("mine", [gan], 0), resolve("default", {"loss": loss})
-    miner = new_miner(gan, settings, rng)
+    (rng, _), settings = streams("mine", [gan], 0), resolve(Mining, "default", {"loss": loss})
+    miner = miner_for(gan.generator, settings, rng)
     gan.generator.eval()
     critic = gan.critic.train()
     real = images[torch.randint(len(images), (batch,), generator=rng)]
@@ -383,8 +386,8 @@ def test_both_penalties_differentiate_every_critic_twice(kind):
     side = 16 if kind in ("progan", "stylegan", "stylegan2") else 32
     real, fake = target(side, 4), target(side, 8)[4:]
     for penalty in (
-        objectives.gradient_penalty(critic, real, fake, torch.Generator().manual_seed(0)),
-        objectives.r1_penalty(critic, real),
+        losses.gradient_penalty(critic, real, fake, torch.Generator().manual_seed(0)),
+        losses.r1_penalty(critic, real),
     ):
         critic.zero_grad()
         penalty.backward()
@@ -398,13 +401,12 @@ def test_a_critic_that_compares_the_images_of_a_batch_sees_fakes_and_reals_apart
     gan = gan_of(kind)
     side = gan.generator.image_shape[-1]
     fake, real = target(side, 4), 0.1 * target(side, 8)[4:]
-    stage = Stage.one(sources_of(gan), resolve("default", {}), torch.device("cpu"))
-    stage.critic.eval()
+    critic = gan.critic.eval()
     with torch.no_grad():
-        ours = stage._scores(fake, real)
-        apart = stage.critic(fake), stage.critic(real)
-        together = stage.critic(torch.cat([fake, real])).split(4)
-    sizes = terms(stage.critic)
+        ours = scores(critic, fake, real)
+        apart = critic(fake), critic(real)
+        together = critic(torch.cat([fake, real])).split(4)
+    sizes = terms(critic)
     for one, other in zip(ours, apart, strict=True):
         close(one, other, *sizes)
     if kind in ("progan", "stylegan", "stylegan2"):

@@ -13,7 +13,7 @@ import minegan_lite
 from book import build, reference
 from minegan_lite import zoo
 from minegan_lite.chapters import runner
-from minegan_lite.settings import PRESETS, Settings
+from minegan_lite.config import PRESETS
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_every_model_card_is_a_section(site):
 
 def test_the_page_on_the_official_code_has_the_presets_of_the_library(site):
     cells = {cell.get_text() for cell in site["official_code"].select("article td")}
-    assert set(Settings.__dataclass_fields__) <= cells
+    assert {field.name for field in reference.options()} <= cells
     assert {repr(value) for preset in PRESETS.values() for value in preset.values()} <= cells
 
 

@@ -14,9 +14,10 @@ import torch
 from PIL import Image
 
 import minegan_lite
-from minegan_lite import checkpoints, cli, runs, terminal, training
+from minegan_lite import checkpoints, cli, files, terminal, training
 from minegan_lite.errors import UserError
 from minegan_lite.locks import locked
+from minegan_lite.mined import load
 from tests.checkpoints.files import FILES
 from tests.checkpoints.test_studiogan import critic_state
 
@@ -93,7 +94,7 @@ def test_finetune_makes_a_run_of_its_own(nine, capsys):
     assert cli.main(["finetune", str(nine), "--steps", "2", "--device", "cpu"]) == 0
     tuned = nine.with_name("nine-finetuned")
     assert str(tuned) in capsys.readouterr().out
-    assert runs.read_settings(tuned)["stage"] == "finetune"
+    assert files.read_settings(tuned)["stage"] == "finetune"
     assert (nine / "state.pt").read_bytes() == before
     assert cli.main(["evaluate", str(tuned), "--n", "100"]) == 0
 
@@ -139,7 +140,7 @@ def test_without_data_and_network_it_is_mnist_that_is_mined(tmp_path):
     )  # fmt: skip
     _, told = process.communicate(timeout=120)
     assert process.returncode == 0, told
-    assert runs.read_settings(tmp_path / "nine")["target"] == "mnist:9"
+    assert files.read_settings(tmp_path / "nine")["target"] == "mnist:9"
 
 
 def folder(tmp_path, n=6, size=(28, 28), mode="L") -> Path:
@@ -289,8 +290,8 @@ def test_more_steps_go_on_and_equal_those_made_at_once(tmp_path):
     for steps in ("2", "4"):
         assert cli.main([*MINE, "--steps", steps, "--save-every", "1", "--out", str(tmp_path / "grown")]) == 0
     assert cli.main([*MINE, "--steps", "4", "--save-every", "1", "--out", str(tmp_path / "whole")]) == 0
-    assert runs.read_settings(tmp_path / "grown") == runs.read_settings(tmp_path / "whole")
-    grown, whole = (runs.read_state(tmp_path / name) for name in ("grown", "whole"))
+    assert files.read_settings(tmp_path / "grown") == files.read_settings(tmp_path / "whole")
+    grown, whole = (files.read_state(tmp_path / name) for name in ("grown", "whole"))
     assert [entry["step"] for entry in grown["history"]] == [2, 4]  # the end of a run is always logged
     assert grown["history"][-1:] == whole["history"]
     same = {"history": None}
@@ -301,7 +302,7 @@ def test_a_run_from_within_it(nine, tmp_path, monkeypatch, capsys):
     shutil.copytree(nine, tmp_path / "nine")
     monkeypatch.chdir(tmp_path / "nine")
     assert cli.main(["finetune", ".", "--steps", "1", "--device", "cpu"]) == 0
-    assert runs.read_settings(tmp_path / "nine-finetuned")["stage"] == "finetune"
+    assert files.read_settings(tmp_path / "nine-finetuned")["stage"] == "finetune"
     assert sorted(os.listdir(tmp_path / "nine")) == sorted(os.listdir(nine))
 
 
@@ -365,7 +366,7 @@ EDITS = {
 def test_whatever_was_edited_in_a_run_never_ends_in_a_traceback(nine, tmp_path, capsys):
     shutil.copytree(nine, tmp_path / "run")
     record = json.loads((nine / "run.json").read_text())
-    state = runs.read_state(nine)
+    state = files.read_state(nine)
     ends = []
 
     def attempt(what):
@@ -400,11 +401,11 @@ def test_one_class_of_a_conditional_source(tmp_path, capsys):
     run = tmp_path / "run"
     command = ["mine", "--source", "mnist-cond-no-9:4", *MINE[3:], "--steps", "2", "--out", str(run)]
     assert cli.main(command) == 0
-    record = runs.read_settings(run)
+    record = files.read_settings(run)
     assert (record["source"], record["source_request"]) == ("mnist-cond-no-9:4", None)
     assert cli.main(["sample", str(run), "--n", "4"]) == 0
     assert cli.main(["finetune", str(run), "--steps", "1", "--device", "cpu"]) == 0
-    assert training.load(f"{run}-finetuned").gan.generator.label == 4
+    assert load(f"{run}-finetuned").gan.generator.label == 4
 
 
 def test_a_public_checkpoint_and_its_critic_are_mined_with_ones_own_images(tmp_path, capsys):
@@ -421,7 +422,7 @@ def test_a_public_checkpoint_and_its_critic_are_mined_with_ones_own_images(tmp_p
     assert not run.exists()
     command = [str(word) for word in [*command, "--critic", tmp_path / "D.pth", "--layout", "biggan-studiogan"]]
     assert cli.main(command) == 0
-    record = runs.read_settings(run)
+    record = files.read_settings(run)
     assert (record["source"], record["batch"], record["miner_lr"], record["critic_lr"]) == ("G", 2, 0.002, 0.0005)
     assert cli.main(["sample", str(run), "--n", "4", "--out", str(tmp_path / "before.png")]) == 0
     assert (
@@ -430,7 +431,7 @@ def test_a_public_checkpoint_and_its_critic_are_mined_with_ones_own_images(tmp_p
     )
     capsys.readouterr()
     refused(capsys, ["sample", run, "--out", tmp_path / "D.pth"], "overwrite")
-    found = training.load(run)
+    found = load(run)
     assert (
         minegan_lite.load(run, gan=checkpoints.load(tmp_path / "G.pth", critic=tmp_path / "D.pth"))
         .sample(2)
@@ -446,8 +447,8 @@ def test_a_source_that_only_python_had_must_be_given(tmp_path):
     gan = tiny_gan()
     training.mine(gan, tiny_target(), steps=1, batch=2, out=tmp_path / "run", progress=False, device="cpu")
     with pytest.raises(UserError, match="load\\(run, gan\\)"):
-        training.load(tmp_path / "run")
-    assert training.load(tmp_path / "run", gan).sample(2).shape == (2, 1, 6, 6)
+        load(tmp_path / "run")
+    assert load(tmp_path / "run", gan).sample(2).shape == (2, 1, 6, 6)
 
 
 @pytest.mark.parametrize("command", [["--help"], ["mine", "--help"], ["--version"], ["mine"]])
@@ -503,7 +504,7 @@ def test_diverged_and_a_full_disk_have_statuses_of_their_own(nine, tmp_path, cap
         raise OSError(28, "No space left on device")
 
     shutil.copytree(nine, tmp_path / "again")
-    monkeypatch.setattr(runs.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     assert cli.main([*MINE, "--steps", "8", "--out", str(tmp_path / "again")]) == 4
     told = capsys.readouterr().err.splitlines()[-1]
     assert told == f"minegan-lite: error: No space left on device: {terminal.GOES_ON}"

@@ -5,26 +5,17 @@ import torch
 from tiny import TinyCritic, everything, same, tiny_gan, tiny_target
 from torch import nn
 
-from minegan_lite import runs, training, zoo
+from minegan_lite import files, zoo
 from minegan_lite.errors import UserError
-from minegan_lite.family import (
-    ClassSpace,
-    Contest,
-    Member,
-    OneClass,
-    classes_of,
-    compete,
-    is_family,
-    mixes_rows,
-    rerun,
-    sources_of,
-)
-from minegan_lite.gan import GAN, StandardNormal
-from minegan_lite.mined import MinedFamily, MinedGAN, Unmined, frozen
+from minegan_lite.gan import GAN, ClassSpace, OneClass, StandardNormal, classes_of
+from minegan_lite.mined import Mined, Unmined, load
 from minegan_lite.miner import Miner
 from minegan_lite.networks.biggan import Generator as BigGAN
 from minegan_lite.networks.mnist import ConditionalCritic, ConditionalGenerator
+from minegan_lite.nn import frozen
+from minegan_lite.probe import sources_of
 from minegan_lite.selector import Selector
+from minegan_lite.supersample import Player, compete, fakes, mixes_rows, replay
 from minegan_lite.training import finetune, mine
 
 FAST = {"steps": 12, "batch": 4, "save_every": 4, "log_every": 3, "progress": False, "device": "cpu"}
@@ -44,21 +35,21 @@ def conditional_gan(classes=3) -> GAN:
     return GAN(generator, critic, StandardNormal(8), "cond")
 
 
-def members(sources: list[GAN]) -> list[Member]:
+def members(sources: list[GAN]) -> list[Player]:
     made = []
     for i, source in enumerate(sources):
         latent = source.generator.latent_dim
         rng = torch.Generator().manual_seed(i)
-        made.append(Member(source.generator, Miner((latent, latent, latent), rng=rng), source.prior, rng))
+        made.append(Player(source.generator, Miner((latent, latent, latent), rng=rng), source.prior, rng, CPU))
     return made
 
 
-def outcome(mined: MinedFamily) -> list[torch.Tensor]:
+def outcome(mined: Mined) -> list[torch.Tensor]:
     parts = (mined.miners, mined.critic, mined.miners_average, mined.generators_average)
     return [*(w for part in parts for w in part.state_dict().values()), mined.selector.wins(), mined.sample(9)]
 
 
-def equal(a: MinedFamily, b: MinedFamily) -> bool:
+def equal(a: Mined, b: Mined) -> bool:
     return a.history == b.history and all(torch.equal(x, y) for x, y in zip(outcome(a), outcome(b), strict=True))
 
 
@@ -74,14 +65,14 @@ def test_the_winners_gradient_is_the_reference_gradient_of_equation_6(count):
     critic, team = sources[0].critic.double(), members(sources)
     for member in team:
         member.miner.double()
-    us = [member.draw(16, CPU).double() for member in team]
+    us = [member.draw(16).double() for member in team]
     weights = [w for member in team for w in member.miner.parameters()]
 
     scores = torch.stack([critic(member.generator(member.miner(u))) for member, u in zip(team, us, strict=True)])
     reference = torch.autograd.grad(-scores.amax(0).mean(), weights)
 
     winner, images = compete(team, us, lambda x: critic(x.double()))
-    again = rerun(team, us, winner)
+    again = replay(team, us, winner)
     ours = torch.autograd.grad(-critic(again.double()).mean(), weights, allow_unused=True, materialize_grads=True)
 
     assert len(set(winner.tolist())) > 1  # or nothing would be chosen
@@ -96,9 +87,9 @@ def test_the_winners_gradient_is_the_reference_gradient_of_equation_6(count):
 def test_losers_get_no_gradient_at_all():
     sources = tiny_sources(2)
     team = members(sources)
-    us = [member.draw(8, CPU) for member in team]
+    us = [member.draw(8) for member in team]
     with frozen(*(source.generator for source in sources)):
-        rerun(team, us, torch.zeros(8, dtype=torch.int64)).sum().backward()
+        replay(team, us, torch.zeros(8, dtype=torch.int64)).sum().backward()
     assert all(w.grad is not None for w in team[0].miner.parameters())
     assert all(w.grad is None for w in team[1].miner.parameters())
 
@@ -106,15 +97,15 @@ def test_losers_get_no_gradient_at_all():
 def test_the_critic_judges_winners_only_or_everything():
     sources = tiny_sources(3)
     with frozen(*(source.generator for source in sources)), torch.no_grad():
-        us = [member.draw(8, CPU) for member in members(sources)]
+        us = [member.draw(8) for member in members(sources)]
         everyone = torch.stack([m.images(u) for m, u in zip(members(sources), us, strict=True)])  # (3, 8, …)
         scores = torch.stack([sources[0].critic(images) for images in everyone]).squeeze(2)
         best = everyone[scores.argmax(0), torch.arange(8)]
         for objective, expected in (("max", best), ("mean", everyone.flatten(0, 1))):
-            contest = Contest(members(sources), Selector(3), objective)
-            torch.testing.assert_close(contest.fakes(8, CPU, sources[0].critic), expected)
+            selector = Selector(3)
+            torch.testing.assert_close(fakes(members(sources), 8, sources[0].critic, selector, objective), expected)
             wins = torch.bincount(scores.argmax(0), minlength=3)
-            assert torch.equal(contest.selector.wins(), wins.unsqueeze(0))
+            assert torch.equal(selector.wins(), wins.unsqueeze(0))
 
 
 class Dot(nn.Module):
@@ -161,9 +152,8 @@ def test_p_finds_a_known_mixture_under_an_oracle_critic(share):
         place = (x[..., 0].flatten() > 0).long()
         return (level[place] + x[..., 1].flatten()).unsqueeze(1)  # of equal places the images themselves decide
 
-    contest = Contest(team, selector, "max")
     for _ in range(1500):
-        images = contest.fakes(64, CPU, oracle)
+        images = fakes(team, 64, oracle, selector)
         won = (images[..., 0] > 0).float().mean()
         level += 0.02 * (torch.tensor([share, 1 - share]) - torch.stack([1 - won, won]))
     assert selector.probabilities[0].item() == pytest.approx(share, abs=0.02)
@@ -193,7 +183,7 @@ def test_the_order_of_the_sources_means_nothing_but_for_the_start_of_the_critic(
 
 def test_of_equal_scores_the_earlier_members_wins():
     team = members(tiny_sources(3))
-    us = [member.draw(8, CPU) for member in team]
+    us = [member.draw(8) for member in team]
     winner, _ = compete(team, us, lambda x: torch.zeros(len(x), 1))
     assert winner.tolist() == [0] * 8
 
@@ -214,18 +204,18 @@ def test_with_batch_norm_in_training_the_images_learned_from_are_those_judged(ob
         judged.append(x.clone())
         return critic(x)
 
-    contest, start = Contest(team, Selector(count), objective), [everything(norm) for norm in norms]
+    selector, start = Selector(count), [everything(norm) for norm in norms]
     with torch.no_grad():
-        contest.fakes(16, CPU, score)
+        fakes(team, 16, score, selector, objective)
     assert all(map(same, start, map(everything, norms)))
     judged.clear()
-    fakes = contest.fakes(16, CPU, score)
-    assert fakes.requires_grad
+    learned = fakes(team, 16, score, selector, objective)
+    assert learned.requires_grad
     if count > 1:
         everyone = torch.stack(judged)
         winner = torch.stack([critic(x) for x in judged]).squeeze(2).argmax(0)
         expected = everyone[winner, torch.arange(16)] if objective == "max" else everyone.flatten(0, 1)
-        torch.testing.assert_close(fakes, expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(learned, expected, rtol=1e-5, atol=1e-5)
     moved = [int(norm.num_batches_tracked) - 3 for norm in norms]  # tiny_gan made three passes
     won = set(winner.tolist()) if count > 1 and objective == "max" else set(range(count))
     assert moved == [int(i in won) for i in range(count)]
@@ -289,7 +279,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, stage, make):
         run(tmp_path / "killed", Stop(3))  # at step 9, after the checkpoint of step 8
     assert equal(whole, run(tmp_path / "killed", None))
     assert (tmp_path / "whole/state.pt").read_bytes() == (tmp_path / "killed/state.pt").read_bytes()
-    loaded = training.load(tmp_path / "whole", make())
+    loaded = load(tmp_path / "whole", make())
     assert equal(whole, loaded)
     assert torch.equal(whole.selector.trace(), loaded.selector.trace())
 
@@ -307,7 +297,7 @@ def test_stage_two_releases_every_generator_and_leaves_stage_one_alone():
     assert all(same(a, b) for a, b in zip(before, after, strict=True))
     for old, new in zip(sources, tuned.sources, strict=True):
         assert not torch.equal(old.generator.up.bias, new.generator.up.bias)
-    assert tuned.settings["objective"] == "max"
+    assert tuned.record["objective"] == "max"
 
 
 def test_the_classes_of_a_fine_tuned_conditional_gan_still_share_one_generator():
@@ -321,10 +311,10 @@ def test_the_classes_of_a_fine_tuned_conditional_gan_still_share_one_generator()
 
 def test_a_list_of_one_is_a_family_and_a_single_gan_is_not():
     family = mine([tiny_gan()], tiny_target(), **FAST)
-    assert isinstance(family, MinedFamily)
+    assert isinstance(family, Mined)
     assert family.probabilities == {"tiny": 1.0}
     assert family.sample(3).shape == (3, 1, 6, 6)
-    assert isinstance(mine(tiny_gan(), tiny_target(), **FAST), MinedGAN)
+    assert isinstance(mine(tiny_gan(), tiny_target(), **FAST), Mined)
 
 
 def test_watch_sees_every_logged_step():
@@ -411,7 +401,6 @@ def test_as_many_numbers_as_classes_are_not_one_hot_rows():
     gan = GAN(BigGAN(32, 2, 2, embedding_dim=7, classes=7, attention=()), TinyCritic(), StandardNormal(8), "big")
     assert len(sources_of(gan)) == 1
     assert isinstance(sources_of(gan)[0].generator, ClassSpace)
-    assert not is_family(gan)
 
 
 def test_one_gan_twice_is_mined_tuned_and_loaded_and_each_has_its_share(tmp_path):
@@ -421,19 +410,16 @@ def test_one_gan_twice_is_mined_tuned_and_loaded_and_each_has_its_share(tmp_path
     for run, result in (("one", mined), ("two", tuned)):
         assert list(result.probabilities) == ["tiny", "tiny (2)"]
         assert sum(result.probabilities.values()) == pytest.approx(1)
-        loaded = training.load(tmp_path / run, [tiny_gan()] * 2)
+        loaded = load(tmp_path / run, [tiny_gan()] * 2)
         assert torch.equal(loaded.sample(5), result.sample(5))
 
 
 def test_one_hot_classes_are_sources_and_embedded_ones_are_one_source():
     gan = conditional_gan()
     assert len(sources_of(gan)) == 3
-    assert is_family(gan)
-    gan.generator.embedding_dim = 5
+    gan.generator.one_hot = False  # it is what the generator says, not how many numbers there are
     assert [source.name for source in sources_of(gan)] == ["cond"]
-    assert sources_of(gan)[0].generator.latent_dim == 8 + 5
-    assert not is_family(gan)
-    assert is_family([gan])
+    assert sources_of(gan)[0].generator.latent_dim == 8 + 3
 
 
 def test_mining_leaves_the_label_term_of_a_conditional_critic_out():
@@ -479,7 +465,6 @@ def other_shape() -> GAN:
         ([tiny_gan()], {"critic_from": "new"}, "critic_from must be"),
         ([tiny_gan()], {"objective": "median"}, "objective must be one of max, mean"),
         ([GAN(tiny_gan().generator, TinyCritic(5), StandardNormal(4), "odd"), tiny_gan()], {}, "critic of odd"),
-        ([tiny_gan(), GAN(tiny_gan().generator, None, StandardNormal(4), "bare")], {"critic_from": 1}, "bare has no"),
     ],
 )
 def test_invalid_sources_leave_nothing_behind(tmp_path, sources, options, message):
@@ -509,7 +494,7 @@ def test_a_changed_family_is_refused(tmp_path):
     with pytest.raises(UserError, match="source"):
         mine(tiny_sources(3), tiny_target(), out=tmp_path / "run", **FAST)
     with pytest.raises(UserError, match="other weights than these of tiny1"):
-        training.load(tmp_path / "run", tiny_sources(3)[1:])
+        load(tmp_path / "run", tiny_sources(3)[1:])
 
 
 def test_the_zoo_finds_sources_by_their_recorded_names(tmp_path):
@@ -522,7 +507,7 @@ def test_the_zoo_finds_sources_by_their_recorded_names(tmp_path):
     assert zoo.load_all(["cond"], tmp_path)[0].generator.embedding_dim == 3
     with pytest.raises(UserError, match="cond gives cond:0, cond:1, cond:2"):
         zoo.load_all(["cond:7"], tmp_path)
-    assert runs.sources_fingerprint([one]) == runs.sources_fingerprint(zoo.load_all(["cond:2"], tmp_path))
+    assert files.sources_fingerprint([one]) == files.sources_fingerprint(zoo.load_all(["cond:2"], tmp_path))
 
 
 def test_under_mean_the_penalty_looks_at_every_source_alike():

@@ -26,6 +26,6 @@ def test_a_run_gives_what_it_gave(runs, name):
     if golden.machine() in kept["sha256"]:
         assert one["sha256"] == kept["sha256"][golden.machine()]
     for now, before in zip(one["losses"], kept["losses"], strict=True):
-        assert now == pytest.approx(before, rel=0.1, abs=LOSS)
+        assert now == pytest.approx(before, rel=0.1, abs=5 * LOSS if "bf16" in name else LOSS)
     for what in ("brightness", "contrast"):
         assert one[what] == pytest.approx(kept[what], abs=IMAGE)

@@ -5,8 +5,9 @@ import torch
 from tiny import everything, same, tiny_gan, tiny_target
 
 from minegan_lite.errors import UserError
-from minegan_lite.mined import Unmined, at_once, draw, frozen, input_prior
+from minegan_lite.mined import Unmined, input_prior
 from minegan_lite.miner import Miner
+from minegan_lite.nn import at_once, draw, frozen
 from minegan_lite.training import mine
 
 
@@ -20,7 +21,7 @@ def test_sample_is_the_generator_behind_the_miner(mined):
     assert u.shape == z.shape == (7, 4)
     generator = mined.gan.generator.eval()
     with torch.no_grad():
-        torch.testing.assert_close(z, mined.miner_average(u))
+        torch.testing.assert_close(z, mined.miners_average[0](u))
         torch.testing.assert_close(mined.sample(7, seed=3), generator(z))
     generator.train()
 

@@ -9,13 +9,14 @@ import torch
 from tiny import PlainGenerator, TinyCritic, TinyGenerator, everything, same, tiny_gan, tiny_target
 from torch import nn
 
-from minegan_lite import Unmined, training
+from minegan_lite import Unmined
+from minegan_lite.config import Mining, resolve
 from minegan_lite.errors import UserError
-from minegan_lite.family import sources_of
 from minegan_lite.gan import GAN, StandardNormal
+from minegan_lite.mined import load
 from minegan_lite.nn import clone, still
-from minegan_lite.stage import placed
-from minegan_lite.training import finetune, mine
+from minegan_lite.probe import sources_of
+from minegan_lite.training import State, finetune, mine
 from minegan_lite.transfer import METHODS, adapt
 
 FAST = {"steps": 2, "batch": 4, "progress": False, "device": "cpu"}
@@ -82,7 +83,7 @@ def spoil(module: nn.Module) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (Own(), r"a source must be a GAN, got a Own: give GAN\("),
+        (Own(), r"a source must be a GAN, got a Own: give GAN.wrap\("),
         (None, "a source must be a GAN, got a NoneType"),
         ([own(), None], "a source must be a GAN, got a NoneType"),
         (replace(own(), generator=torch.tanh), "generator of own must be an nn.Module, got a builtin"),
@@ -249,7 +250,7 @@ def test_wrapped_networks_are_mined_and_their_runs_load_with_the_plain_ones(tmp_
     mined = mine(outer, tiny_target(), out=tmp_path / "one", **FAST)
     tuned = finetune(mined, tiny_target(), out=tmp_path / "two", **FAST)
     for run, result in (("one", mined), ("two", tuned)):
-        torch.testing.assert_close(training.load(tmp_path / run, plain).sample(4), result.sample(4))
+        torch.testing.assert_close(load(tmp_path / run, plain).sample(4), result.sample(4))
     moved = adapt("transfergan", outer, tiny_target(), **FAST)
     assert [*moved.critic.state_dict()] == [*plain.critic.state_dict()]
 
@@ -262,9 +263,14 @@ def test_a_generator_is_mined_where_it_is_and_copied_to_where_it_is_not():
     shared = TinyGenerator()
     sources = [GAN(shared, TinyCritic(), StandardNormal(4), "a"), GAN(shared, None, StandardNormal(4), "b")]
     before = everything(shared)
-    here = placed(sources, torch.device("cpu"))
+    config = resolve(Mining, "default", {})
+
+    def placed(device):
+        return State(config, sources, TinyCritic(), torch.device(device), purpose="mine").sources
+
+    here = placed("cpu")
     assert [source.generator for source in here] == [shared, shared]
-    there = placed(sources, torch.device("meta"))
+    there = placed("meta")
     assert all(weight.device.type == "meta" for weight in there[0].generator.parameters())
     assert there[0].generator is there[1].generator
     assert same(before, everything(shared))

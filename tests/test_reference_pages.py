@@ -1,7 +1,6 @@
 """What the reference pages are made of, without building them: made parts, typed options, docstrings as shown."""
 
 import ast
-import dataclasses
 import inspect
 import json
 import pkgutil
@@ -15,8 +14,9 @@ from book import reference
 from book._ext import house_docstrings
 from minegan_lite import zoo
 from minegan_lite.chapters import runner
-from minegan_lite.settings import PRESETS, Settings, resolve
+from minegan_lite.config import PRESETS, Mining, Tuning, resolve
 
+DEFAULTS = {field.name: field.default for field in reference.options()}
 OFFICIAL = (runner.book() / "official_code.md").read_text(encoding="utf-8")
 
 
@@ -50,9 +50,9 @@ def refuted(page: str) -> list[str]:
     """The claims of a page that the library does not keep, one line each; UserError for an option that is not there."""
     wrong = []
     for presets, option, value in claims(page):
-        resolve("default", {option: value})
+        resolve(Tuning if option == "generator_lr" else Mining, "default", {option: value})
         for preset in presets:
-            real = getattr(resolve(preset, {}), option)
+            real = getattr(resolve(Tuning if option == "generator_lr" else Mining, preset, {}), option)
             if real != value:
                 wrong.append(f"the page says {option}={value!r} of {preset}, it is {real!r}")
     return wrong
@@ -61,7 +61,7 @@ def refuted(page: str) -> list[str]:
 def test_every_option_on_the_page_on_the_official_code_is_one():
     assert refuted(OFFICIAL) == []
     of = {preset: {option for presets, option, _ in claims(OFFICIAL) if preset in presets} for preset in PRESETS}
-    assert of["default"] >= {f.name for f in dataclasses.fields(Settings)} - {"seed", "log_every", "save_every"}
+    assert of["default"] >= {f.name for f in reference.options()} - {"seed", "log_every", "save_every"}
     for preset, values in PRESETS.items():
         assert of[preset] >= set(values), preset
 
@@ -90,9 +90,9 @@ def exists(code: str) -> bool:
     """Whether code that the page names is there: an option, a name of the package, a call with arguments it takes."""
     if call := re.fullmatch(r"(\w+)(\(.+\))", code):
         arguments = {word.arg: word.value for word in ast.parse(code, mode="eval").body.keywords}
-        known = {*inspect.signature(getattr(minegan_lite, call[1])).parameters, *Settings.__dataclass_fields__}
+        known = {*inspect.signature(getattr(minegan_lite, call[1])).parameters, *DEFAULTS}
         return set(arguments) <= known
-    if code in Settings.__dataclass_fields__:
+    if code in DEFAULTS:
         return True
     try:
         return bool(pkgutil.resolve_name(f"minegan_lite.{code}"))
@@ -114,9 +114,9 @@ def test_what_the_column_ours_names_exists():
 
 def test_the_table_of_presets_is_the_library():
     lines = rows(reference.presets())
-    assert [line[0] for line in lines] == [f"`{field.name}`" for field in dataclasses.fields(Settings)]
+    assert [line[0] for line in lines] == [f"`{field.name}`" for field in reference.options()]
     for name, default, *values in lines:
-        assert ast.literal_eval(default.strip("`")) == getattr(resolve("default", {}), name.strip("`"))
+        assert ast.literal_eval(default.strip("`")) == DEFAULTS[name.strip("`")]
         for preset, value in zip([name for name in PRESETS if PRESETS[name]], values, strict=True):
             if value == "–":
                 assert name.strip("`") not in PRESETS[preset]

@@ -3,16 +3,17 @@
 import pytest
 import torch
 
-from minegan_lite import runs, transfer
+from minegan_lite import files, transfer
 from minegan_lite.errors import UserError
-from minegan_lite.training import finetune, load, mine
+from minegan_lite.mined import load
+from minegan_lite.training import finetune, mine
 from tests.tiny import tiny_gan, tiny_target
 
 COMMON = {"device": "cpu", "progress": False, "batch": 4, "log_every": 2}
 
 
 def same_files(one, other) -> bool:
-    return all((one / name).read_bytes() == (other / name).read_bytes() for name in (runs.SETTINGS, runs.STATE))
+    return all((one / name).read_bytes() == (other / name).read_bytes() for name in (files.SETTINGS, files.STATE))
 
 
 @pytest.mark.parametrize("critic_steps", [1, 2])
@@ -20,10 +21,10 @@ def test_a_grown_run_equals_one_made_at_once(tmp_path, critic_steps):
     grown, whole = tmp_path / "grown", tmp_path / "whole"
     options = {**COMMON, "critic_steps": critic_steps, "save_every": 3}
     mine(tiny_gan(), tiny_target(), steps=4, out=grown, **options)
-    four = (grown / runs.STATE).read_bytes()
+    four = (grown / files.STATE).read_bytes()
     mined = mine(tiny_gan(), tiny_target(), steps=8, out=grown, **options)
     at_once = mine(tiny_gan(), tiny_target(), steps=8, out=whole, **options)
-    assert (grown / runs.STATE).read_bytes() != four
+    assert (grown / files.STATE).read_bytes() != four
     assert same_files(grown, whole)
     assert [entry["step"] for entry in mined.history] == [2, 4, 6, 8]
     assert torch.equal(mined.sample(5), at_once.sample(5))
@@ -60,7 +61,7 @@ def test_how_often_is_logged_and_saved_may_change_and_changes_no_weight(tmp_path
     assert [entry["step"] for entry in mined.history] == [2, 4, 6, 8]
     assert torch.equal(mined.sample(5), whole.sample(5))
     assert torch.equal(mined.sample(5, ema=False), whole.sample(5, ema=False))
-    record = runs.read_settings(tmp_path / "run")
+    record = files.read_settings(tmp_path / "run")
     assert (record["steps"], record["log_every"], record["save_every"]) == (8, 3, 2)
 
 

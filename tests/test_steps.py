@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from minegan_lite.gan import GAN, StandardNormal
 from minegan_lite.miner import Miner
-from minegan_lite.stage import stream
+from minegan_lite.nn import stream
 from minegan_lite.training import finetune, mine
 
 BATCH, STEPS, CRITIC_STEPS = 4, 3, 2
@@ -87,7 +87,7 @@ def test_both_stages_are_the_loop_written_down(name, penalty, betas):
     miner, _, critic, averages = by_hand(gan.generator, start, gan.critic, images, rng, name, penalty, betas, False)
     close(flat(mined.miner), flat(miner), flat(start))
     close(flat(mined.critic), flat(critic), flat(gan.critic))
-    close(flat(mined.miner_average), averages[0], flat(start))
+    close(flat(mined.miners_average[0]), averages[0], flat(start))
 
     tuned = finetune(mined, images, **options)
     miner, generator, critic, averages = by_hand(
@@ -96,5 +96,5 @@ def test_both_stages_are_the_loop_written_down(name, penalty, betas):
     close(flat(tuned.miner), flat(miner), flat(mined.miner))
     close(flat(tuned.gan.generator), flat(generator), flat(gan.generator))
     close(flat(tuned.critic), flat(critic), flat(mined.critic))
-    close(flat(tuned.miner_average), averages[0], flat(mined.miner))
-    close(flat(tuned.generator_average), averages[1], flat(gan.generator))
+    close(flat(tuned.miners_average[0]), averages[0], flat(mined.miner))
+    close(flat(tuned.generators_average[0]), averages[1], flat(gan.generator))

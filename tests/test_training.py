@@ -7,12 +7,15 @@ import pytest
 import torch
 from tiny import TinyCritic, everything, same, tiny_gan, tiny_target
 
-from minegan_lite import runs, stage, training
+from minegan_lite import files
+from minegan_lite.config import Mining, resolve
 from minegan_lite.data import FewShot
 from minegan_lite.errors import Diverged, UserError
 from minegan_lite.gan import GAN, StandardNormal
-from minegan_lite.mined import Unmined
+from minegan_lite.mined import Unmined, load
 from minegan_lite.miner import Miner
+from minegan_lite.networks.plain import PlainCritic
+from minegan_lite.nn import stream
 from minegan_lite.training import finetune, mine
 
 FAST = {
@@ -27,8 +30,8 @@ FAST = {
 
 def outcome(mined) -> list[torch.Tensor]:
     return [
-        *mined.miner.state_dict().values(), *mined.miner_average.state_dict().values(),
-        *mined.critic.state_dict().values(), *mined.generator_average.state_dict().values(), mined.sample(5),
+        *mined.miner.state_dict().values(), *mined.miners_average[0].state_dict().values(),
+        *mined.critic.state_dict().values(), *mined.generators_average[0].state_dict().values(), mined.sample(5),
     ]  # fmt: skip
 
 
@@ -148,7 +151,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path, stage, at):
 
 def test_a_kill_while_saving_keeps_the_last_checkpoint(tmp_path, monkeypatch):
     whole = mine(tiny_gan(), tiny_target(), out=tmp_path / "whole", **FAST)
-    real, calls = runs.os.replace, []
+    real, calls = files.os.replace, []
 
     def dying(source, target):
         calls.append(target)
@@ -156,11 +159,11 @@ def test_a_kill_while_saving_keeps_the_last_checkpoint(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         real(source, target)
 
-    monkeypatch.setattr(runs.os, "replace", dying)
+    monkeypatch.setattr(files.os, "replace", dying)
     with pytest.raises(KeyboardInterrupt):
         mine(tiny_gan(), tiny_target(), out=tmp_path / "cut", **FAST)
     monkeypatch.undo()
-    assert runs.read_state(tmp_path / "cut")["step"] == 4
+    assert files.read_state(tmp_path / "cut")["step"] == 4
     assert equal(whole, mine(tiny_gan(), tiny_target(), out=tmp_path / "cut", **FAST))
 
 
@@ -200,24 +203,24 @@ def test_load_gives_back_the_same_sampler(tmp_path, stage):
     mined = mine(tiny_gan(), tiny_target(), out=tmp_path / "mine", **FAST)
     if stage == "finetune":
         mined = finetune(mined, tiny_target(), out=tmp_path / "finetune", **FAST)
-    loaded = training.load(tmp_path / stage, tiny_gan())
+    loaded = load(tmp_path / stage, tiny_gan())
     assert equal(mined, loaded)
-    assert loaded.settings["steps"] == 12
+    assert loaded.record["steps"] == 12
 
 
 def test_load_refuses_a_run_of_another_version(tmp_path):
     mine(tiny_gan(), tiny_target(), out=tmp_path / "run", **FAST)
-    record = runs.read_settings(tmp_path / "run")
+    record = files.read_settings(tmp_path / "run")
     del record["ema_decay"]
     (tmp_path / "run/run.json").write_text(json.dumps(record))
     with pytest.raises(UserError, match="no ema_decay"):
-        training.load(tmp_path / "run", tiny_gan())
+        load(tmp_path / "run", tiny_gan())
 
 
 def test_stage_two_waits_for_stage_one(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         mine(tiny_gan(), tiny_target(), out=tmp_path / "run", metric=Killer(3), **FAST)
-    half = training.load(tmp_path / "run", tiny_gan())
+    half = load(tmp_path / "run", tiny_gan())
     with pytest.raises(UserError, match="step 6 of 12"):
         finetune(half, tiny_target(), out=tmp_path / "tuned", **FAST)
     assert not (tmp_path / "tuned").exists()
@@ -226,7 +229,7 @@ def test_stage_two_waits_for_stage_one(tmp_path):
 def test_load_refuses_another_source(tmp_path):
     mine(tiny_gan(), tiny_target(), out=tmp_path / "run", **FAST)
     with pytest.raises(UserError, match="other weights"):
-        training.load(tmp_path / "run", tiny_gan(seed=1))
+        load(tmp_path / "run", tiny_gan(seed=1))
 
 
 @pytest.mark.parametrize(("factor", "reason"), [(math.nan, "not finite"), (1e6, "critic exploded")])
@@ -241,7 +244,7 @@ def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path, factor, r
     gan.critic.__class__ = Poisoned
     with pytest.raises(Diverged, match=reason):
         mine(gan, tiny_target(), out=tmp_path / "run", **FAST)
-    state = runs.read_state(tmp_path / "run")
+    state = files.read_state(tmp_path / "run")
     assert state["step"] == 4
     assert all(weight.isfinite().all() for weight in state["critic"].values())
 
@@ -253,7 +256,7 @@ def test_an_exploding_critic_stops():
 
 def test_training_and_sampling_with_one_seed_share_no_draws():
     """Seeded alike, u would be the very numbers of the first layer, and its length behind it off by a tenth."""
-    miner = Miner((128, 128, 128), rng=stage.stream("mine", 0))
+    miner = Miner((128, 128, 128), rng=stream("mine", 0))
     u = torch.randn(128, 128, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert miner(u).std().item() == pytest.approx(1, abs=0.05)
@@ -263,10 +266,9 @@ def test_training_and_sampling_with_one_seed_share_no_draws():
 def test_stage_two_goes_on_with_the_loss_and_the_miners_of_stage_one():
     mined = mine(tiny_gan(), tiny_target(), loss="hinge", spectral_norm=True, activation="tanh", **FAST)
     tuned = finetune(mined, tiny_target(), **FAST)
-    assert {key: tuned.settings[key] for key in ("loss", "spectral_norm", "activation")} == {
-        "loss": "hinge", "spectral_norm": True, "activation": "tanh",
-    }  # fmt: skip
-    assert finetune(mined, tiny_target(), loss="logistic", **FAST).settings["loss"] == "logistic"
+    assert tuned.record["loss"] == "hinge"
+    assert tuned.record["miners"] == [[{"sizes": [4, 4, 4], "activation": "tanh", "spectral_norm": True}]]
+    assert finetune(mined, tiny_target(), loss="logistic", **FAST).record["loss"] == "logistic"
 
 
 def test_the_average_takes_the_decay_that_was_asked_for():
@@ -275,7 +277,7 @@ def test_the_average_takes_the_decay_that_was_asked_for():
 
 
 def test_the_paper_preset_is_the_supplement_to_the_letter():
-    settings = training.resolve("paper", {})
+    settings = resolve(Mining, "paper", {})
     assert (settings.miner_lr, settings.critic_lr, settings.betas, settings.batch) == (4e-4, 4e-4, (0.5, 0.999), 64)
     mined = mine(tiny_gan(), tiny_target(), preset="paper", **FAST)
     assert mined.miner.sizes == (4, 4, 4)
@@ -322,8 +324,9 @@ def test_what_is_loaded_samples_as_what_was_returned_and_stage_two_refuses_what_
     mined = mine(tiny_gan(), tiny_target(), out=tmp_path / "one", **FAST, **options)
     tuned = finetune(mined, tiny_target(), out=tmp_path / "two", **FAST)
     for run, result in (("one", mined), ("two", tuned)):
-        assert torch.equal(training.load(tmp_path / run, tiny_gan()).sample(4), result.sample(4))
-        assert {name: result.settings[name] for name in options} == options
+        assert torch.equal(load(tmp_path / run, tiny_gan()).sample(4), result.sample(4))
+    assert {name: mined.record[name] for name in options} == options
+    assert tuned.record["miners"] == mined.record["miners"]
     with pytest.raises(UserError, match=f"stage one: leave out {', '.join(sorted(options))}"):
         finetune(mine(tiny_gan(), tiny_target(), **FAST), tiny_target(), out=tmp_path / "three", **FAST, **options)
     assert not (tmp_path / "three").exists()
@@ -366,7 +369,7 @@ def nan_image():
         (tiny_target(), {"penalty": -1}, "penalty"),
         (tiny_target(), {"loss": "wasserstein"}, "loss must be one of wgan-gp, hinge, logistic, logistic-r1"),
         (tiny_target(), {"spectral_norm": 1}, "spectral_norm must be True or False"),
-        (tiny_target(), {"activation": "sine"}, "activations relu, relu[+]pixel_norm"),
+        (tiny_target(), {"activation": "sine"}, "activation must be one of relu, relu[+]pixel_norm"),
         (tiny_target(), {"precision": "16"}, "precision must be one of 32, bf16"),
         (tiny_target(), {"betas": (0.5, 1.0)}, "betas"),
         (tiny_target(), {"hidden": (8, 0)}, "hidden"),
@@ -385,12 +388,23 @@ def test_invalid_input_leaves_nothing_behind(tmp_path, target, options, message)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_source_without_or_with_a_wrong_critic_is_refused(tmp_path):
+def test_a_source_with_a_wrong_critic_is_refused(tmp_path):
     gan = tiny_gan()
-    for critic, message in [(None, "no critic"), (TinyCritic(5), "cannot judge"), (torch.nn.Conv2d(1, 1, 3), "scores")]:
+    for critic, message in [(TinyCritic(5), "cannot judge"), (torch.nn.Conv2d(1, 1, 3), "scores")]:
         with pytest.raises(UserError, match=message):
             mine(GAN(gan.generator, critic, gan.prior, "tiny"), tiny_target(), out=tmp_path / "run", **FAST)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_source_without_a_critic_gets_a_fresh_one_of_the_shape_of_its_images(tmp_path):
+    bare = GAN(tiny_gan().generator, None, StandardNormal(4), "bare")
+    mined = mine(bare, tiny_target(), out=tmp_path / "run", **FAST)
+    assert isinstance(mined.critic, PlainCritic)
+    assert equal(mined, mine(bare, tiny_target(), **FAST))
+    assert not equal(mined, mine(bare, tiny_target(), **FAST, seed=1))
+    loaded = load(tmp_path / "run", bare)
+    assert torch.equal(loaded.critic(tiny_target()), mined.critic(tiny_target()))
+    assert finetune(loaded, tiny_target(), **FAST).sample(2).shape == (2, 1, 6, 6)
 
 
 def test_a_few_shot_target_is_mined_by_its_training_images_only():

@@ -5,7 +5,7 @@ from torch import nn
 
 from minegan_lite import zoo
 from minegan_lite.gan import GAN, StandardNormal
-from minegan_lite.mined import MinedGAN
+from minegan_lite.mined import Mined
 from minegan_lite.miner import Miner
 
 
@@ -68,7 +68,7 @@ def same(before: tuple, after: tuple) -> bool:
     return states and before[1:] == after[1:]
 
 
-def unmined_digits() -> MinedGAN:
+def unmined_digits() -> Mined:
     """The zoo's digit GAN behind a miner before its first step."""
     gan, miner = zoo.load("mnist-no-9"), Miner()
-    return MinedGAN(gan, miner, gan.critic, miner, gan.generator, {"sample_average": True})
+    return Mined(gan, miner, gan.critic, miner, gan.generator, {"sample_average": True})

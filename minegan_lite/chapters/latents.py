@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from minegan_lite.errors import UserError
-from minegan_lite.mined import frozen
+from minegan_lite.nn import frozen
 
 
 def mean_jacobian(miner: nn.Module, u: Tensor) -> Tensor:

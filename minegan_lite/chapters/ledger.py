@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from minegan_lite.errors import UserError
-from minegan_lite.runs import write_atomically
+from minegan_lite.files import write_atomically
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from minegan_lite.chapters.latents import principal_plane
 from minegan_lite.errors import UserError
-from minegan_lite.runs import write_atomically
+from minegan_lite.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from minegan_lite.errors import UserError
-from minegan_lite.family import truncated
-from minegan_lite.gan import GAN
+from minegan_lite.gan import GAN, truncated
 from minegan_lite.mined import frozen
 from minegan_lite.networks import biggan, biggan_deep
 from minegan_lite.shown import shown

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from minegan_lite.errors import UserError
+from minegan_lite.files import weights_fingerprint
 from minegan_lite.metrics.checks import UnsignedImages, warn
-from minegan_lite.mined import frozen
 from minegan_lite.networks.mnist import DigitClassifier
-from minegan_lite.runs import weights_fingerprint
+from minegan_lite.nn import frozen
 
 DIGITS = 500  # images that the digit network looks at in one go
 LIMIT = 10.0  # beyond it no image in [−1, 1] lies, however far its generator overshoots; 0…255 does

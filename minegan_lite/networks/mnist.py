@@ -45,6 +45,8 @@ class ConditionalGenerator(Generator):
         super().__init__(width, latent_dim + len(classes))
         self.latent_dim, self.embedding_dim, self.classes = latent_dim, len(classes), tuple(classes)
 
+    one_hot = True  # what embed gives
+
     def embed(self, labels: Tensor) -> Tensor:
         """Class numbers (n,) → one-hot rows (n, embedding_dim)."""
         return F.one_hot(labels, self.embedding_dim).float()

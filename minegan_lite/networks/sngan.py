@@ -62,6 +62,8 @@ class Generator(nn.Module):
                 nn.init.constant_(part.gain.weight, 1 - base)
                 nn.init.zeros_(part.bias.weight)
 
+    one_hot = True  # what embed gives
+
     def embed(self, labels: Tensor) -> Tensor:
         """Class numbers (n,) → one-hot rows (n, embedding_dim): each conditional layer has a row for each class."""
         return F.one_hot(labels, self.embedding_dim).float()

@@ -7,7 +7,7 @@ from torch import Tensor
 from minegan_lite.data import FewShot
 from minegan_lite.errors import UserError
 from minegan_lite.gan import GAN
-from minegan_lite.mined import MinedGAN
+from minegan_lite.mined import Mined
 from minegan_lite.probe import declared
 from minegan_lite.transfer import bsa, freezed, minegan, mining, scratch, transfergan, vae
 
@@ -24,7 +24,7 @@ METHODS = {
 
 def adapt(
     method: str, gan: GAN, target: FewShot | Tensor, *, steps: int = 1000, seed: int = 0, **options: Any
-) -> MinedGAN:
+) -> Mined:
     """The source after `steps` updates towards the target, by a method of METHODS; what it gives can be sampled.
 
     method: "scratch", "transfergan", "freezed", "bsa", "vae", "minegan-nofinetune" (stage one) or "minegan" (both

@@ -7,26 +7,27 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from minegan_lite.config import Adapting, Kind, resolve
 from minegan_lite.data import FewShot
+from minegan_lite.errors import UserError
 from minegan_lite.gan import GAN
-from minegan_lite.loop import Metric, Watch
-from minegan_lite.mined import MinedGAN
+from minegan_lite.mined import Mined
 from minegan_lite.miner import NoMiner
-from minegan_lite.nn import clone
-from minegan_lite.settings import Settings, check_images, describe, pick_device, refuse, resolve
-from minegan_lite.stage import Stage, streams
-from minegan_lite.training import default_metric
+from minegan_lite.nn import pick_device
+from minegan_lite.probe import check_critic, check_sources, target_images
+from minegan_lite.runs import Metric, Watch
+from minegan_lite.training import State, default_metric, describe
+from minegan_lite.training import train as train_on
 
-OF_MINERS = {"miner_lr", "hidden", "input_dim", "activation", "init", "spectral_norm", "objective", "critic_from"}
 OF_RUNS = {"steps", "seed", "log_every", "save_every"}  # which no paper's recipe is about
 
 
-def recipe(paper: dict[str, Any], options: dict[str, Any]) -> tuple[Settings, str]:
-    """The settings of a method, and what its record calls them: "paper", or what of it the options replaced."""
-    settings = resolve("default", paper | options)
-    own = resolve("default", paper)
-    changed = [name for name in sorted(options.keys() - OF_RUNS) if getattr(settings, name) != getattr(own, name)]
-    return settings, "paper" + (f" but {', '.join(changed)}" if changed else "")
+def recipe(kind: type[Kind], paper: dict[str, Any], options: dict[str, Any]) -> tuple[Kind, str]:
+    """The configuration of a method, and what its record calls it: "paper", or what of it the options replaced."""
+    config = resolve(kind, "default", paper | options)
+    own = resolve(kind, "default", paper)
+    changed = [name for name in sorted(options.keys() - OF_RUNS) if getattr(config, name) != getattr(own, name)]
+    return config, "paper" + (f" but {', '.join(changed)}" if changed else "")
 
 
 def train(
@@ -44,19 +45,21 @@ def train(
     metric: Metric | None = None,
     watch: Watch | None = None,
     **options: Any,
-) -> MinedGAN:
+) -> Mined:
     """Trains generator and critic as WGAN-GP on latents from the source's prior; all but `kept`, the critic's, moves.
 
     generator, critic: where they start; they are copied. paper: the method's own settings, which options replace. kept:
-    names of the critic's parameters that stay. The others as in mine(); options are those of Settings that do not
-    concern a miner.
+    names of the critic's parameters that stay. The others as in mine(); options are fields of config.Adapting.
     """
-    refuse(options, OF_MINERS, f"{method} has no miner")
-    (settings, preset), where = recipe(paper, options), pick_device(device)
-    images = check_images(target, [gan], settings, critic, released=True)
-    record = describe(method, [gan], False, target, images, preset, settings, where) | {"kept": sorted(kept)}
-    start = replace(gan, generator=clone(generator).to(where))
-    miners = nn.ModuleList([NoMiner(gan.generator.latent_dim)])
-    rngs = streams(method, [gan], settings.seed)
-    stage = Stage([start], miners, critic, True, settings, rngs, where, kept)
-    return stage.train(images, record, out, progress, metric or default_metric(target, gan), watch)
+    config, preset = recipe(Adapting, paper, options)
+    where = pick_device(device)
+    if critic is None:
+        raise UserError(f"{gan.name} has no critic to start from: teach one, teach_critic(gan, images)")
+    images = target_images(target, gan)
+    check_sources([gan], released=True)
+    check_critic(critic, gan.generator.image_shape, gan.name)
+    record = describe(method, [gan], target, images, preset, config, where) | {"kept": sorted(kept)}
+    start, miners = replace(gan, generator=generator), [NoMiner(gan.generator.latent_dim)]
+    state = State(config, [start], critic, where, purpose=method, miners=miners, released=True, kept=kept)
+    course = {"out": out, "progress": progress, "metric": metric or default_metric(target, gan), "watch": watch}
+    return train_on(state, images, record, **course)

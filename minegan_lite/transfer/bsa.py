@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from minegan_lite.data import FewShot
 from minegan_lite.errors import UserError
 from minegan_lite.gan import GAN
-from minegan_lite.mined import MinedGAN
-from minegan_lite.nn import clone
+from minegan_lite.mined import Mined
+from minegan_lite.nn import clone, device_of
 from minegan_lite.transfer import fitting, perceptual
 from minegan_lite.transfer.layers import in_order, is_linear
 
@@ -60,7 +60,7 @@ def with_scales(generator: nn.Module) -> nn.Module:
     last. A linear map that is reshaped into maps shares one pair among the places of a channel.
     """
     copied = clone(generator).eval().requires_grad_(False)
-    z = torch.zeros(2, generator.latent_dim, device=next(copied.parameters()).device)
+    z = torch.zeros(2, generator.latent_dim, device=device_of(copied))
     passed = in_order(copied, z)
     norms = [part for _, part in passed if isinstance(part, NORM)]
     maps = [part for _, part in passed if is_linear(part)]
@@ -105,7 +105,7 @@ class Adaptation(nn.Module):
     def __init__(self, generator: nn.Module, images: int):
         super().__init__()
         self.generator = with_scales(generator)
-        self.codes = nn.Parameter(torch.zeros(images, generator.latent_dim, device=_device(generator)))
+        self.codes = nn.Parameter(torch.zeros(images, generator.latent_dim, device=device_of(generator)))
 
     def nearness(self) -> Tensor:
         """Σ over layers of mean (γ − 1)² and mean β²."""
@@ -119,7 +119,7 @@ def adapt(
     *,
     truncation: float = TRUNCATION,
     **options: Any,
-) -> MinedGAN:
+) -> Mined:
     """The source with new scales and shifts, sampled by a normal cut off at ±truncation; see transfer.adapt.
 
     The loss: mean |x̂ − x|, the distance of perceptual.default_maps, EARTH_MOVER × earth_mover of the codes, and
@@ -143,14 +143,14 @@ def adapt(
 
     prior = TruncatedNormal(gan.generator.latent_dim, truncation)
     adapted = fitting.renamed(gan, "bsa", learned.generator, prior=prior)
-    return asked.train(fitting.Fit(adapted, learned, losses, asked.settings, asked.device, decay))
+    return asked.fit(adapted, learned, losses, decay)
 
 
-def truncated(adapted: MinedGAN, truncation: float) -> MinedGAN:
+def truncated(adapted: Mined, truncation: float) -> Mined:
     """What adapt() gave, sampled by a normal cut off elsewhere: wider is more varied, and further from the images."""
     _positive(truncation)
     prior = TruncatedNormal(adapted.gan.generator.latent_dim, truncation)
-    return replace(adapted, gan=replace(adapted.gan, prior=prior))
+    return replace(adapted, sources=[replace(adapted.gan, prior=prior)])
 
 
 def frozen(gan: GAN, **options: Any) -> set[str]:
@@ -159,14 +159,10 @@ def frozen(gan: GAN, **options: Any) -> set[str]:
 
 
 def decay(step: int) -> float:
-    """The learning rate at a step by that of the first."""
+    """The learning rate at a step, divided by that of the first step."""
     return 0.2 ** (step // 3000)
 
 
 def _positive(truncation: float) -> None:
     if not isinstance(truncation, int | float) or not 0 < truncation < 10:
         raise UserError(f"truncation must be a number between 0 and 10, got {truncation!r}")
-
-
-def _device(module: nn.Module) -> torch.device:
-    return next(module.parameters()).device

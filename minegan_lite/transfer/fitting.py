@@ -8,83 +8,83 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minegan_lite import ema
+from minegan_lite.config import Fitting
 from minegan_lite.data import FewShot
 from minegan_lite.gan import GAN
-from minegan_lite.loop import Loop, Metric, Watch
-from minegan_lite.mined import MinedGAN
+from minegan_lite.mined import Mined
 from minegan_lite.miner import NoMiner
-from minegan_lite.probe import check_sources
-from minegan_lite.settings import Settings, describe, pick_device, refuse, target_images
-from minegan_lite.stage import stream
-from minegan_lite.training import default_metric
-from minegan_lite.transfer.adversarial import OF_MINERS, recipe
+from minegan_lite.nn import averaged, pick_device, stream
+from minegan_lite.probe import check_sources, target_images
+from minegan_lite.runs import Course, Metric, Watch
+from minegan_lite.selector import Selector
+from minegan_lite.training import default_metric, describe
+from minegan_lite.transfer.adversarial import recipe
 
-OF_CRITICS = {"critic_steps", "penalty", "critic_lr", "loss"}
 Losses = Callable[[Tensor, Tensor, torch.Generator], dict[str, Tensor]]
 
 
-class Fit(Loop):
-    """The loop: one minibatch, one update.
+class Fit:
+    """What the fitting of a generator reads and changes (runs.Trained).
 
     gan: the adapted generator with the prior that it is sampled by. learned: what is trained, and saved; it holds the
-    generator. losses: (indices of the minibatch (n,), its images (n, C, H, W), stream) → the terms of the loss.
-    decay: the learning rate at a step, by the one at the start.
+    generator.
     """
 
-    def __init__(
-        self,
-        gan: GAN,
-        learned: nn.Module,
-        losses: Losses,
-        settings: Settings,
-        device: torch.device,
-        decay: Callable[[int], float] = lambda step: 1.0,
-    ):
-        self.rng = stream(gan.name, settings.seed)
-        super().__init__(settings, [self.rng], device)
-        self.gan, self.learned, self.losses, self.decay = gan, learned.to(device), losses, decay
-        self.average = ema.averaged(gan.generator, settings.ema_decay)
+    def __init__(self, gan: GAN, learned: nn.Module, config: Fitting, device: torch.device):
+        self.config, self.device, self.step, self.history = config, device, 0, []
+        self.rng = stream(gan.name, config.seed)
+        self.rngs = [self.rng]
+        self.gan, self.learned = gan, learned.to(device)
+        self.average = averaged(gan.generator, config.ema_decay)
         weights = [weight for weight in learned.parameters() if weight.requires_grad]
-        self.optimizer = torch.optim.Adam(weights, lr=settings.generator_lr, betas=settings.betas, fused=True)
-
-    def one_step(self, images: Tensor) -> dict[str, float]:
-        pick = torch.randint(len(images), (self.settings.batch,), generator=self.rng).to(self.device)
-        with self.autocast():
-            losses = self.losses(pick, images[pick], self.rng)
-        self.optimizer.param_groups[0]["lr"] = self.settings.generator_lr * self.decay(self.step)
-        self.optimizer.zero_grad()
-        sum(losses.values()).backward()
-        self.optimizer.step()
-        self.average.update_parameters(self.gan.generator)
-        return {f"{name}_loss": loss.item() for name, loss in losses.items()}
+        self.optimizer = torch.optim.Adam(weights, lr=config.generator_lr, betas=config.betas, fused=True)
 
     def parts(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
         return {"learned": self.learned, "average": self.average, "optimizer": self.optimizer}
 
-    def result(self, record: dict[str, Any]) -> MinedGAN:
-        miner = NoMiner(self.gan.generator.latent_dim)
-        return MinedGAN(self.gan, miner, None, miner, self.average.module, record, self.history)
+    def noted(self) -> dict[str, Any]:
+        """Nothing more than the losses."""
+        return {}
+
+    def result(self, record: dict[str, Any]) -> Mined:
+        """The adapted generator behind no miner."""
+        miners = nn.ModuleList([NoMiner(self.gan.generator.latent_dim)])
+        generators = nn.ModuleList([self.average.module])
+        return Mined([self.gan], miners, None, miners, generators, Selector(1), record, self.history)
 
 
 @dataclass(frozen=True)
 class Asked:
     """A call of adapt() that has been checked: what to fit, and how."""
 
-    target: FewShot | Tensor
     images: Tensor
-    settings: Settings
+    config: Fitting
     record: dict[str, Any]
     device: torch.device
-    out: str | Path | None
-    progress: bool
-    metric: Metric | None
-    watch: Watch | None
+    course: dict[str, Any]
 
-    def train(self, fit: Fit) -> MinedGAN:
-        """Runs the loop to its end."""
-        metric = self.metric or default_metric(self.target, fit.gan)
-        return fit.train(self.images, self.record, self.out, self.progress, metric, self.watch)
+    def fit(
+        self, gan: GAN, learned: nn.Module, losses: Losses, decay: Callable[[int], float] = lambda step: 1.0
+    ) -> Mined:
+        """The loop: one minibatch, one update.
+
+        gan, learned: as of Fit. losses: (indices of the minibatch (n,), its images (n, C, H, W), stream) → the terms of
+        the loss. decay: the learning rate at a step, divided by that of the first step.
+        """
+        s, images, config = Fit(gan, learned, self.config, self.device), self.images.to(self.device), self.config
+        with Course(s, self.record, **self.course) as course:
+            while course.goes_on():
+                pick = torch.randint(len(images), (config.batch,), generator=s.rng).to(self.device)
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+                    terms = losses(pick, images[pick], s.rng)
+                s.optimizer.param_groups[0]["lr"] = config.generator_lr * decay(s.step)
+                s.optimizer.zero_grad()
+                sum(terms.values()).backward()
+                s.optimizer.step()
+                s.average.update_parameters(gan.generator)
+                course.after({f"{name}_loss": loss.item() for name, loss in terms.items()})
+        return s.result(self.record)
 
 
 def asked(
@@ -107,12 +107,13 @@ def asked(
     own: the method's, which the record keeps too. paper: the method's settings, which options replace. released:
     whether its generator learns in training mode.
     """
-    refuse(options, OF_MINERS | OF_CRITICS, f"{method} has neither miner nor critic")
-    (settings, preset), where = recipe(paper, options), pick_device(device)
+    config, preset = recipe(Fitting, paper, options)
+    where = pick_device(device)
     images = target_images(target, gan)
     check_sources([gan], released=released)
-    record = describe(method, [gan], False, target, images, preset, settings, where) | own
-    return Asked(target, images, settings, record, where, out, progress, metric, watch)
+    record = describe(method, [gan], target, images, preset, config, where) | own
+    course = {"out": out, "progress": progress, "metric": metric or default_metric(target, gan), "watch": watch}
+    return Asked(images, config, record, where, course)
 
 
 def renamed(gan: GAN, method: str, generator: nn.Module, **changes: Any) -> GAN:

@@ -8,7 +8,7 @@ from torch import Tensor
 from minegan_lite.data import FewShot
 from minegan_lite.errors import UserError
 from minegan_lite.gan import GAN
-from minegan_lite.mined import MinedGAN
+from minegan_lite.mined import Mined
 from minegan_lite.probe import check_critic
 from minegan_lite.transfer import adversarial
 from minegan_lite.transfer.layers import in_order, is_linear
@@ -20,7 +20,7 @@ PAPER = {
 }  # fmt: skip
 
 
-def adapt(gan: GAN, target: FewShot | Tensor, *, layers: int | None = None, **options: Any) -> MinedGAN:
+def adapt(gan: GAN, target: FewShot | Tensor, *, layers: int | None = None, **options: Any) -> Mined:
     """The source's generator, fine-tuned with a critic that is partly frozen; see transfer.adapt.
 
     layers: how many of the critic's convolutions and linear maps, in the order in which an image passes them, stay as

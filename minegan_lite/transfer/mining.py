@@ -5,17 +5,16 @@ from typing import Any
 from torch import Tensor
 
 from minegan_lite.data import FewShot
+from minegan_lite.errors import UserError
 from minegan_lite.gan import GAN
-from minegan_lite.mined import MinedGAN
-from minegan_lite.settings import refuse
+from minegan_lite.mined import Mined
 from minegan_lite.training import mine
 
-OF_SEVERAL = ("objective",)
 
-
-def adapt(gan: GAN, target: FewShot | Tensor, *, preset: str = "paper", **options: Any) -> MinedGAN:
+def adapt(gan: GAN, target: FewShot | Tensor, *, preset: str = "paper", **options: Any) -> Mined:
     """mine() with the supplement's settings; see transfer.adapt."""
-    refuse(options, ("generator_lr", *OF_SEVERAL), "minegan-nofinetune mines one source, whose generator stays")
+    if "objective" in options:
+        raise UserError("minegan-nofinetune mines one source: leave out objective")
     return mine(gan, target, preset=preset, **options)
 
 

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from minegan_lite.data import FewShot
 from minegan_lite.gan import GAN
-from minegan_lite.mined import MinedGAN
-from minegan_lite.stage import fresh
+from minegan_lite.mined import Mined
+from minegan_lite.nn import fresh
 from minegan_lite.transfer import adversarial
 
 # The paper says nothing of how; these are WGAN-GP's own for MNIST (Gulrajani et al. 2017).
@@ -17,7 +17,7 @@ PAPER = {
 }  # fmt: skip
 
 
-def adapt(gan: GAN, target: FewShot | Tensor, *, seed: int, **options: Any) -> MinedGAN:
+def adapt(gan: GAN, target: FewShot | Tensor, *, seed: int, **options: Any) -> Mined:
     """A GAN of the source's architecture and prior, trained on the target alone; see transfer.adapt."""
     generator, critic = (part and fresh(part, "scratch", seed) for part in (gan.generator, gan.critic))
     return adversarial.train(

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from minegan_lite.data import FewShot
 from minegan_lite.gan import GAN
-from minegan_lite.mined import MinedGAN
+from minegan_lite.mined import Mined
 from minegan_lite.transfer import adversarial
 
 # The released code's, at 64 pixels: WGAN-GP and steps so small that some 25,000 are made.
@@ -16,7 +16,7 @@ PAPER = {
 }  # fmt: skip
 
 
-def adapt(gan: GAN, target: FewShot | Tensor, **options: Any) -> MinedGAN:
+def adapt(gan: GAN, target: FewShot | Tensor, **options: Any) -> Mined:
     """The source's generator, fine-tuned with its critic; see transfer.adapt."""
     return adversarial.train(
         "transfergan", gan, target, generator=gan.generator, critic=gan.critic, paper=PAPER, **options

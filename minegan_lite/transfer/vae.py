@@ -1,6 +1,5 @@
 """A variational autoencoder (Kingma & Welling 2014) on the target alone: the paper's baseline without transfer."""
 
-import math
 from typing import Any
 
 import torch
@@ -9,8 +8,9 @@ from torch.nn import functional as F
 
 from minegan_lite.data import FewShot
 from minegan_lite.gan import GAN, StandardNormal
-from minegan_lite.mined import MinedGAN
-from minegan_lite.stage import fresh, stream
+from minegan_lite.mined import Mined
+from minegan_lite.networks.plain import halving
+from minegan_lite.nn import fresh, stream
 from minegan_lite.transfer import fitting
 
 # Neither paper says how its VAE was trained: these are common.
@@ -18,20 +18,12 @@ PAPER = {"generator_lr": 1e-3, "betas": (0.9, 0.999), "batch": 100, "sample_aver
 
 
 class Encoder(nn.Module):
-    """Images (n, C, H, W) → mean and log-variance of the latent, (n, latent_dim) each.
-
-    Convolutions that halve the image until no more than 4 pixels are left, each wider than the one before.
-    """
+    """Images (n, C, H, W) → mean and log-variance of the latent, (n, latent_dim) each."""
 
     def __init__(self, image_shape: tuple[int, int, int], latent_dim: int, width: int = 32):
         super().__init__()
-        channels, *size = image_shape
-        layers: list[nn.Module] = []
-        while max(size) > 4:
-            layers += [nn.Conv2d(channels, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-            channels, width, size = width, min(2 * width, 512), [pixels // 2 for pixels in size]
-        self.body = nn.Sequential(*layers, nn.Flatten())
-        self.head = nn.Linear(channels * math.prod(size), 2 * latent_dim)
+        self.body, features = halving(image_shape, width)
+        self.head = nn.Linear(features, 2 * latent_dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.head(self.body(x)).chunk(2, dim=1)
@@ -65,7 +57,7 @@ def adapt(
     *,
     seed: int,
     **options: Any,
-) -> MinedGAN:
+) -> Mined:
     """A decoder of the source's architecture, sampled by N(0, I); see transfer.adapt."""
     asked = fitting.asked("vae", gan, target, {}, paper=PAPER, released=True, seed=seed, **options)
     learned = Autoencoder(gan, seed).to(asked.device)
@@ -80,7 +72,7 @@ def adapt(
         }
 
     adapted = fitting.renamed(gan, "vae", learned.decoder, prior=StandardNormal(gan.generator.latent_dim))
-    return asked.train(fitting.Fit(adapted, learned, losses, asked.settings, asked.device))
+    return asked.fit(adapted, learned, losses)
 
 
 def frozen(gan: GAN, **options: Any) -> set[str]:

@@ -36,7 +36,7 @@ def target(m: int, seed: int = 7, digit: int | None = 9) -> FewShot:
 
 
 class Draws:
-    """A generator by its law: `sample` as MinedGAN's; remembers how it was asked."""
+    """A generator by its law: `sample` as Mined's; remembers how it was asked."""
 
     def __init__(self, law):
         self.law = law

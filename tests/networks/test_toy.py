@@ -7,9 +7,10 @@ import torch
 from scipy import stats
 
 from minegan_lite import GAN, StandardNormal, UserError, finetune, mine
-from minegan_lite.mined import Unmined, draw, frozen
+from minegan_lite.mined import Unmined
 from minegan_lite.networks import toy
 from minegan_lite.networks.toy import MixtureGenerator, PointCritic
+from minegan_lite.nn import draw, frozen
 from tests.tiny import everything, same
 
 MEANS = [[0.5, 0.2], [-0.3, 0.4], [-0.25, -0.5], [0.1, -0.1]]

@@ -13,7 +13,8 @@ from minegan_lite import zoo
 from minegan_lite.chapters.latents import main_directions, mean_jacobian, principal_plane
 from minegan_lite.chapters.widgets import live
 from minegan_lite.errors import UserError
-from minegan_lite.mined import MinedGAN, draw, input_prior
+from minegan_lite.mined import Mined, input_prior
+from minegan_lite.nn import draw
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,7 +47,7 @@ class LatentShift(live.Live):
     That plane stands still, and it is where the first two sliders are seen at work: a linear miner would move M(u)
     exactly along it, and for the further sliders orthogonally to it.
 
-    mined: any MinedGAN, finished or not, of stage one or two. k: how many sliders. ema: as in MinedGAN.sample.
+    mined: any Mined, finished or not, of stage one or two. k: how many sliders. ema: as in Mined.sample.
     seed: of the fixed draws, and the first value of the control `draw_seed`; 0 to 9999.
     read_out: images (2, C, H, W), G(u) and G(M(u)) → a word on each; None takes the digit classifier's verdicts for the
         zoo's GANs, and nothing for others.
@@ -63,7 +64,7 @@ class LatentShift(live.Live):
 
     def __init__(
         self,
-        mined: MinedGAN,
+        mined: Mined,
         *,
         k: int = 4,
         seed: int = 0,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from minegan_lite.chapters.widgets import live
 from minegan_lite.errors import UserError
-from minegan_lite.mined import MinedFamily
+from minegan_lite.mined import Mined
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,9 +45,9 @@ class SelectorBars(live.Live):
     highest; its seed is a control. The button draws a source by p as it is at the end, whatever the slider says, then
     an image of that source: what mined.sample(1, seed=seed) is, with the next seed at each click.
 
-    mined: a MinedFamily; None waits for the first `update`. truth: the sources' true shares of the target by name,
+    mined: a Mined; None waits for the first `update`. truth: the sources' true shares of the target by name,
         shown as marks, where they are known; a source that is not named has none. seed: of the first supersample and
-        of the first sample, 0 to 9999. ema: as in MinedFamily.sample.
+        of the first sample, 0 to 9999. ema: as in Mined.sample.
     Raises UserError for a MinedGAN, a family whose selector has counted nothing (a family of one never counts) or of
     more than 50 sources, a truth of unknown or ambiguous names, of shares below 0, or that does not sum to 1, a seed
     out of range, and images or scores that are not finite, or images of other than 1 or 3 channels.
@@ -58,7 +58,7 @@ class SelectorBars(live.Live):
 
     def __init__(
         self,
-        mined: MinedFamily | None = None,
+        mined: Mined | None = None,
         *,
         truth: dict[str, float] | None = None,
         seed: int = 0,
@@ -91,7 +91,7 @@ class SelectorBars(live.Live):
         lines += [picture.shown["line"] for picture in (self.supersample, self.sampled) if picture.shown["line"]]
         return f"SelectorBars: {'; '.join(lines)}"
 
-    def update(self, mined: MinedFamily) -> None:
+    def update(self, mined: Mined) -> None:
         """Shows the family as it is now, at the end of its history: what mine(watch=…) is to call.
 
         A sample that was drawn is drawn anew, with the same seed. Until the last step the two controls that draw are
@@ -100,10 +100,10 @@ class SelectorBars(live.Live):
         finished = self._take(mined, False)
         self.renew(0.0 if finished else PAUSE)
 
-    def _take(self, mined: MinedFamily, at_rest: bool) -> bool:
+    def _take(self, mined: Mined, at_rest: bool) -> bool:
         """Shows a family that nothing trains any more, or that may be in training; gives whether it is finished."""
         self._check(mined)
-        finished = bool(mined.history) and mined.history[-1]["step"] == mined.settings["steps"]
+        finished = bool(mined.history) and mined.history[-1]["step"] == mined.record["steps"]
         with self.lock:
             self.supersample_seed.disabled = self.sample_one.disabled = not (at_rest or finished)
             self._mined, self._trace = mined, mined.selector.trace()  # (minibatches + 1, N)
@@ -117,9 +117,9 @@ class SelectorBars(live.Live):
             self._draw_sample()
         return finished
 
-    def _check(self, mined: MinedFamily) -> None:
-        if not isinstance(mined, MinedFamily):
-            raise UserError(f"SelectorBars shows a MinedFamily, got a {type(mined).__name__}: mine a list of sources")
+    def _check(self, mined: Mined) -> None:
+        if not isinstance(mined, Mined):
+            raise UserError(f"SelectorBars shows a Mined, got a {type(mined).__name__}: mine a list of sources")
         names = [gan.name for gan in mined.sources]
         if not len(mined.selector):
             raise UserError(f"the selector of {' + '.join(names)} has counted nothing: mine two or more sources first")

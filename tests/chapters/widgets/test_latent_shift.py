@@ -38,13 +38,13 @@ def widget(mined):
 def expected(mined, offsets, seed, directions_seed=7):
     """u, M(u), G(u), G(M(u)) in single steps, with networks called by hand."""
     u, _ = mined.latents(latent_shift.DRAWS, seed=directions_seed)
-    directions, _ = main_directions(mean_jacobian(mined.miner_average, u), len(offsets))
+    directions, _ = main_directions(mean_jacobian(mined.miners_average[0], u), len(offsets))
     u = torch.randn(1, 4, generator=torch.Generator().manual_seed(seed))
     for offset, direction in zip(offsets, directions, strict=True):
         u = u + offset * direction
     generator = mined.gan.generator.eval()
     with torch.no_grad():
-        z = mined.miner_average(u)
+        z = mined.miners_average[0](u)
         images = generator(u)[0, 0], generator(z)[0, 0]
     generator.train()
     return u[0], z[0], images
@@ -137,7 +137,7 @@ def test_draws_over_their_whole_range_and_reset(widget, mined):
 
 def test_the_sliders_are_named_by_what_the_miner_does_along_them(widget, mined):
     u, _ = mined.latents(latent_shift.DRAWS, seed=7)
-    values = torch.linalg.svdvals(mean_jacobian(mined.miner_average, u))[:3]
+    values = torch.linalg.svdvals(mean_jacobian(mined.miners_average[0], u))[:3]
     named = [re.fullmatch(r"direction (\d) \(×(\d+\.\d\d)\)", slider.description).groups() for slider in widget.sliders]
     assert [int(i) for i, _ in named] == [1, 2, 3]
     # svdvals and svd are two computations: what is told has two digits, and either may round the other way
@@ -161,7 +161,7 @@ def test_one_seed_one_widget_and_another_seed_another(mined):
 
 def test_nothing_of_the_mined_gan_is_changed():
     mined = mine(tiny_gan(), tiny_target(), steps=2, **QUICK)
-    networks = (mined.gan.generator, mined.miner, mined.miner_average)
+    networks = (mined.gan.generator, mined.miner, mined.miners_average[0])
     before = [everything(network) for network in networks]
     widget = LatentShift(mined, k=2)
     from_browser(widget.sliders[0], value=1.0)
@@ -173,7 +173,7 @@ def test_after_stage_two_it_draws_with_the_finetuned_generator(mined):
     tuned = finetune(mined, tiny_target(), steps=3, generator_lr=0.1, **QUICK)
     widget = LatentShift(tuned, seed=2)
     torch.testing.assert_close(widget.images[1:], tuned.sample(1, seed=2))
-    generator = tuned.generator_average.eval()
+    generator = tuned.generators_average[0].eval()
     with torch.no_grad():
         ours = generator(torch.randn(1, 4, generator=torch.Generator().manual_seed(2)))
     torch.testing.assert_close(widget.images[:1], ours)
@@ -227,7 +227,7 @@ def test_without_a_latent_for_the_generator_there_is_nothing_to_compare():
 
 def test_a_miner_that_is_not_finite_is_refused():
     mined = mine(tiny_gan(), tiny_target(), steps=1, **QUICK)
-    mined.miner_average.layers[-1].bias.data[0] = torch.inf
+    mined.miners_average[0].layers[-1].bias.data[0] = torch.inf
     with pytest.raises(UserError, match="latents are not finite"):
         LatentShift(mined)
 

@@ -16,9 +16,9 @@ from tiny import everything, same, tiny_gan, tiny_target
 
 from minegan_lite.chapters.widgets import SelectorBars, live, selector_bars
 from minegan_lite.errors import UserError
-from minegan_lite.mined import MinedFamily
+from minegan_lite.mined import Mined, load
 from minegan_lite.selector import Selector
-from minegan_lite.training import finetune, load, mine
+from minegan_lite.training import finetune, mine
 
 FAST = {"steps": 6, "batch": 4, "save_every": 2, "log_every": 2, "progress": False, "device": "cpu"}
 MINIBATCHES = 2  # of a step: one for the critic, one for the miners
@@ -211,7 +211,7 @@ def test_while_mining_nothing_but_the_trainer_draws():
 
 
 def test_an_unfinished_run_that_is_shown_on_its_own_can_be_drawn_from(mined):
-    unfinished = replace(mined, settings={**mined.settings, "steps": 100})
+    unfinished = replace(mined, settings={**mined.record, "steps": 100})
     bars = SelectorBars(unfinished, seed=2)
     click(bars.sample_one)
     assert torch.equal(bars.image, mined.sample(1, seed=2)[0])
@@ -318,7 +318,7 @@ def test_a_truth_of_other_names_is_refused(mined):
 
 
 def test_what_is_no_family_or_has_counted_nothing_is_refused(mined):
-    with pytest.raises(UserError, match="a MinedFamily, got a MinedGAN: mine a list"):
+    with pytest.raises(UserError, match="a Mined, got a Mined: mine a list"):
         mine(tiny_gan(), tiny_target(), watch=SelectorBars().update, **FAST)
     with pytest.raises(UserError, match=r"tiny0 \+ tiny1 \+ tiny2 has counted nothing"):
         SelectorBars(replace(mined, selector=Selector(3)))
@@ -440,7 +440,7 @@ def test_the_static_picture_holds_what_the_live_one_shows(mined):
 def test_ten_sources_in_colour_have_their_place(mined):
     images = torch.rand(10, 3, 8, 12, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
-    class Ten(MinedFamily):
+    class Ten(Mined):
         def supersample(self, *, seed=0, ema=None):
             return images, torch.arange(10.0), 9
 

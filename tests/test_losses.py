@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from minegan_lite import objectives
+from minegan_lite import losses
 from minegan_lite.networks.mnist import Critic
 
 
@@ -34,14 +34,14 @@ class Square(nn.Module):
 
 def test_losses_are_the_papers_expectations():
     fake, real = torch.tensor([[1.0], [3.0]]), torch.tensor([[10.0], [0.0]])
-    assert objectives.critic_loss(fake, real).item() == 2 - 5
-    assert objectives.generator_loss(fake).item() == -2
+    assert losses.critic_loss(fake, real).item() == 2 - 5
+    assert losses.generator_loss(fake).item() == -2
 
 
 def test_penalty_of_a_linear_critic_and_its_weight_gradient():
     # ‖∇D‖ = |a|·√16 = 4a; penalty (4a − 1)², its derivative 8(4a − 1)
     critic = Linear(0.5)
-    penalty = objectives.gradient_penalty(critic, torch.rand(3, 1, 4, 4), torch.rand(3, 1, 4, 4), rng())
+    penalty = losses.gradient_penalty(critic, torch.rand(3, 1, 4, 4), torch.rand(3, 1, 4, 4), rng())
     assert penalty.item() == pytest.approx(1.0)
     (slope,) = torch.autograd.grad(penalty, critic.a)
     assert slope.item() == pytest.approx(8.0)
@@ -50,7 +50,7 @@ def test_penalty_of_a_linear_critic_and_its_weight_gradient():
 def test_penalty_is_taken_between_real_and_fake():
     # With D = ‖x‖²/2 the penalty is (‖x̂‖ − 1)². Real and fake on one ray at norms 3 and 1: x̂ has norm 1 + 2α.
     ray = torch.ones(4000, 1, 2, 2) / 2
-    penalty = objectives.gradient_penalty(Square(), 3 * ray, ray, rng())
+    penalty = losses.gradient_penalty(Square(), 3 * ray, ray, rng())
     assert penalty.item() == pytest.approx(4 / 3, rel=0.05)  # E[(2α)²] = 4/3
     alpha = torch.rand(4000, 1, 1, 1, generator=rng())  # the same draws: one α for each image
     assert penalty.item() == pytest.approx((2 * alpha).square().mean().item(), rel=1e-5)
@@ -59,7 +59,7 @@ def test_penalty_is_taken_between_real_and_fake():
 def test_penalty_equals_finite_differences_on_the_mnist_critic():
     critic = Critic(width=2).double()
     real, fake = torch.rand(2, 1, 28, 28).double(), torch.rand(2, 1, 28, 28).double()
-    penalty = objectives.gradient_penalty(critic, real, fake, rng())
+    penalty = losses.gradient_penalty(critic, real, fake, rng())
     alpha = torch.rand(2, 1, 1, 1, generator=rng())
     between, by_hand, h = alpha * real + (1 - alpha) * fake, [], 1e-6
     with torch.no_grad():
@@ -72,8 +72,8 @@ def test_penalty_equals_finite_differences_on_the_mnist_critic():
 
 def test_hinge_losses_by_hand():
     fake, real = torch.tensor([[1.0], [-3.0]]), torch.tensor([[0.5], [2.0]])
-    assert objectives.hinge_critic_loss(fake, real).item() == (2 + 0) / 2 + (0.5 + 0) / 2
-    separated = objectives.hinge_critic_loss(torch.tensor([[-1.0]]), torch.tensor([[1.0]]))
+    assert losses.hinge_critic_loss(fake, real).item() == (2 + 0) / 2 + (0.5 + 0) / 2
+    separated = losses.hinge_critic_loss(torch.tensor([[-1.0]]), torch.tensor([[1.0]]))
     assert separated.item() == 0
 
 
@@ -84,37 +84,37 @@ def test_logistic_losses_are_cross_entropies_of_the_sigmoid():
         return 1 / (1 + math.exp(-score))
 
     critic = -sum(math.log(1 - sigmoid(s)) for s in (1, -3)) / 2 - sum(math.log(sigmoid(s)) for s in (0.5, 2)) / 2
-    assert objectives.logistic_critic_loss(fake, real).item() == pytest.approx(critic)
+    assert losses.logistic_critic_loss(fake, real).item() == pytest.approx(critic)
     generator = -(math.log(sigmoid(1)) + math.log(sigmoid(-3))) / 2
-    assert objectives.logistic_generator_loss(fake).item() == pytest.approx(generator)
-    assert objectives.logistic_critic_loss(0 * fake, 0 * real).item() == pytest.approx(2 * math.log(2))
+    assert losses.logistic_generator_loss(fake).item() == pytest.approx(generator)
+    assert losses.logistic_critic_loss(0 * fake, 0 * real).item() == pytest.approx(2 * math.log(2))
     far = torch.tensor([[1e4]])
-    assert objectives.logistic_critic_loss(far, -far).item() == 2e4
-    assert objectives.logistic_generator_loss(-far).item() == 1e4
+    assert losses.logistic_critic_loss(far, -far).item() == 2e4
+    assert losses.logistic_generator_loss(-far).item() == 1e4
 
 
 def test_the_non_saturating_loss_pushes_hardest_where_the_critic_is_sure():
     scores = torch.tensor([[-20.0], [20.0]], requires_grad=True)
-    (slopes,) = torch.autograd.grad(objectives.logistic_generator_loss(scores), scores)
+    (slopes,) = torch.autograd.grad(losses.logistic_generator_loss(scores), scores)
     assert slopes.flatten().tolist() == pytest.approx([-0.5, 0], abs=1e-6)
 
 
 def test_r1_of_a_linear_and_of_a_quadratic_critic():
     # ‖∇D‖² = 16a², its derivative 32a; of ‖x‖²/2 it is ‖x‖²
     critic = Linear(0.5)
-    penalty = objectives.r1_penalty(critic, torch.rand(3, 1, 4, 4))
+    penalty = losses.r1_penalty(critic, torch.rand(3, 1, 4, 4))
     assert penalty.item() == pytest.approx(4.0)
     (slope,) = torch.autograd.grad(penalty, critic.a)
     assert slope.item() == pytest.approx(16.0)
     x = torch.tensor([[1.0, 2.0], [0.0, 3.0]]).view(2, 1, 1, 2)
-    assert objectives.r1_penalty(Square(), x).item() == pytest.approx((5 + 9) / 2)
+    assert losses.r1_penalty(Square(), x).item() == pytest.approx((5 + 9) / 2)
 
 
 def test_losses_by_their_names():
     fake, real, x = torch.tensor([[2.0]]), torch.tensor([[-1.0]]), torch.full((2, 1, 2, 2), 0.5)
     told = {}
-    for name in objectives.LOSSES:
-        loss = objectives.adversarial(name)
+    for name in losses.LOSSES:
+        loss = losses.LOSSES[name]
         penalty = loss.penalty(Square(), 3 * x, 3 * x, rng()).item()
         told[name] = (loss.critic(fake, real).item(), loss.generator(fake).item(), penalty)
     critic, generator = math.log1p(math.exp(2)) + math.log1p(math.exp(1)), math.log1p(math.exp(-2))
@@ -123,12 +123,12 @@ def test_losses_by_their_names():
     assert told["logistic"] == pytest.approx((critic, generator, 0))
     assert told["logistic-r1"] == pytest.approx((critic, generator, 9))
     with pytest.raises(KeyError):
-        objectives.adversarial("wasserstein")
+        losses.LOSSES["wasserstein"]
 
 
 def test_batches_of_different_shape_are_refused():
     with pytest.raises(ValueError, match=r"\(2, 1, 4, 4\) and fake \(3, 1, 4, 4\) differ"):
-        objectives.gradient_penalty(Square(), torch.rand(2, 1, 4, 4), torch.rand(3, 1, 4, 4), rng())
+        losses.gradient_penalty(Square(), torch.rand(2, 1, 4, 4), torch.rand(3, 1, 4, 4), rng())
 
 
 @pytest.mark.parametrize("width", [2, 8])
@@ -138,7 +138,7 @@ def test_the_mnist_critics_own_input_gradient_is_autograds_and_so_is_what_it_tea
     x = torch.rand(5, 1, 28, 28, generator=rng(), dtype=torch.float64) * 2 - 1
     leaf = x.clone().requires_grad_()
     (twice,) = torch.autograd.grad(critic(leaf).sum(), leaf, create_graph=True)
-    once = objectives.input_gradient(critic, x)
+    once = losses.input_gradient(critic, x)
     assert torch.allclose(once, twice)
     weights = [weight for name, weight in critic.named_parameters() if name.endswith("weight")]
     taught = [torch.autograd.grad((g.flatten(1).norm(dim=1) - 1).square().mean(), weights) for g in (once, twice)]
@@ -149,4 +149,4 @@ def test_the_mnist_critics_own_input_gradient_is_autograds_and_so_is_what_it_tea
 
 def test_a_critic_without_an_own_input_gradient_gets_autograds():
     x = torch.rand(3, 1, 4, 4, generator=rng()) - 0.5
-    assert torch.allclose(objectives.input_gradient(Square(), x), x)  # of ‖x‖²/2
+    assert torch.allclose(losses.input_gradient(Square(), x), x)  # of ‖x‖²/2

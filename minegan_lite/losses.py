@@ -1,7 +1,7 @@
-"""The objectives of the paper as pure functions of critic scores, WGAN-GP's gradient penalty, and their relatives.
+"""The losses of the paper as pure functions of critic scores (Eq. 1 to 4), WGAN-GP's gradient penalty, and relatives.
 
 The paper writes Eq. 1 to 6 with WGAN's losses. The sources that it mines were trained with others, too: SNGAN and
-BigGAN with the hinge loss, StyleGAN with the logistic one and R1. `adversarial` gives each by its name.
+BigGAN with the hinge loss, StyleGAN with the logistic one and R1. LOSSES has each by its name.
 """
 
 from collections.abc import Callable
@@ -86,21 +86,18 @@ class Loss(NamedTuple):
     penalty: Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
 
 
-LOSSES = ("wgan-gp", "hinge", "logistic", "logistic-r1")
+def _none(critic: nn.Module, real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
+    return torch.zeros((), device=real.device)
 
 
-def adversarial(name: str) -> Loss:
-    """The loss of a name in LOSSES: only WGAN-GP and the logistic loss with R1 have a penalty. KeyError for another."""
+def _r1(critic: nn.Module, real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
+    return r1_penalty(critic, real)
 
-    def none(critic: nn.Module, real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
-        return torch.zeros((), device=real.device)
 
-    def r1(critic: nn.Module, real: Tensor, fake: Tensor, rng: torch.Generator) -> Tensor:
-        return r1_penalty(critic, real)
-
-    return {
-        "wgan-gp": Loss(critic_loss, generator_loss, gradient_penalty),
-        "hinge": Loss(hinge_critic_loss, generator_loss, none),
-        "logistic": Loss(logistic_critic_loss, logistic_generator_loss, none),
-        "logistic-r1": Loss(logistic_critic_loss, logistic_generator_loss, r1),
-    }[name]
+# By the names that a configuration gives them: only WGAN-GP, and the logistic loss with R1, have a penalty.
+LOSSES = {
+    "wgan-gp": Loss(critic_loss, generator_loss, gradient_penalty),
+    "hinge": Loss(hinge_critic_loss, generator_loss, _none),
+    "logistic": Loss(logistic_critic_loss, logistic_generator_loss, _none),
+    "logistic-r1": Loss(logistic_critic_loss, logistic_generator_loss, _r1),
+}

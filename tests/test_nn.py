@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from minegan_lite import ema
+from minegan_lite import nn as networks
 
 
 def test_average_follows_the_recursion_with_warm_up():
     net = nn.Linear(1, 1, bias=False)
-    average = ema.averaged(net, decay=0.9)
+    average = networks.averaged(net, decay=0.9)
     expected = None
     for update, value in enumerate([1.0, 5.0, -2.0, 4.0, 4.0]):
         nn.init.constant_(net.weight, value)
@@ -20,13 +20,13 @@ def test_average_follows_the_recursion_with_warm_up():
 
 
 def test_decay_warms_up_to_its_value():
-    assert ema.decay_at(0) == 0.1
-    assert ema.decay_at(100_000) == ema.DECAY == 0.999
+    assert networks.decay_at(0) == 0.1
+    assert networks.decay_at(100_000) == networks.DECAY == 0.999
 
 
 def test_average_shares_no_memory_and_follows_buffers():
     net = nn.BatchNorm1d(3)
-    average = ema.averaged(net)
+    average = networks.averaged(net)
     before = net.weight.clone()
     with torch.no_grad():
         net.weight.add_(1)
