@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from minegan_lite import checkpoints, doctor, transfer, zoo
+    from minegan_lite.critics import teach_critic
     from minegan_lite.data import FewShot, few_shot
     from minegan_lite.errors import Diverged, UserError
     from minegan_lite.gan import GAN, StandardNormal, classes_of, truncated
@@ -52,6 +53,7 @@ __all__ = [
     "load",
     "load_gan",
     "mine",
+    "teach_critic",
     "transfer",
     "truncated",
     "zoo",
@@ -63,7 +65,7 @@ _HOMES = {
     "Miner": "miner", "Selector": "selector", "StandardNormal": "gan", "Unmined": "mined", "UserError": "errors",
     "classes_of": "gan", "evaluate": "metrics", "few_shot": "data", "finetune": "training",
     "in_style_space": "networks.style_layers", "load": "mined", "load_gan": "sources", "mine": "training",
-    "truncated": "gan",
+    "teach_critic": "critics", "truncated": "gan",
 }  # fmt: skip
 
 

@@ -41,7 +41,7 @@ class Fitting(Training):
 
 @dataclass(frozen=True)
 class Adversarial(Training):
-    """Against a critic.
+    """Against a critic; alone, what critics.teach_critic takes.
 
     The paper's Eq. 1 to 6 have the form of WGAN's loss, "wgan-gp"; "hinge", "logistic" and "logistic-r1" are those that
     other sources were trained with.
@@ -51,6 +51,7 @@ class Adversarial(Training):
     penalty: float = 10.0  # weight of the loss's penalty: λ of the gradient penalty, or γ/2 of R1
     critic_steps: int = 1  # critic updates before each update of what draws the images
     critic_lr: float = 1e-3
+    alone: ClassVar[str] = "the critic is taught alone"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from minegan_lite.config import FAMILIES, Adapting, Adversarial, Mining, Tuning, resolve, said
+from minegan_lite.config import FAMILIES, Adversarial, Mining, Tuning, resolve, said
 from minegan_lite.data import FewShot, few_shot
 from minegan_lite.errors import Diverged, UserError
 from minegan_lite.files import fingerprint, sources_fingerprint, weights_fingerprint
@@ -31,15 +31,15 @@ from minegan_lite.supersample import Player, fakes, mixes_rows, streams
 class State:
     """All that a training reads and changes: networks and averages, optimizers, draws, the step and its history.
 
-    config: a Mining, Tuning or Adapting. sources, critic: where it starts; the critic is copied, and so are generators
-        that lie on another device. miners: one for each source, which are trained themselves; None makes new ones.
+    config: a Mining, Tuning or Adapting, or an Adversarial where only a critic is taught. sources, critic: where it
+        starts; the critic is copied, and so are generators that lie on another device. miners: one for each source, trained themselves; None makes new ones.
     purpose: names the streams of random numbers. released: whether the generators are trained; they are copied then.
     kept: names of the critic's parameters that are not trained (transfer/freezed.py).
     """
 
     def __init__(
         self,
-        config: Mining | Tuning | Adapting,
+        config: Any,
         sources: Sequence[GAN],
         critic: nn.Module,
         device: torch.device,
@@ -72,7 +72,7 @@ class State:
             self.generators_average = averaged(generators, config.ema_decay)
             groups.append({"params": list(generators.parameters()), "lr": config.generator_lr})
         adam = {"betas": config.betas, "fused": True}
-        self.optimizer = torch.optim.Adam(groups, **adam)
+        self.optimizer = torch.optim.Adam(groups, **adam) if groups else None  # None: only a critic is taught
         self.critic_optimizer = torch.optim.Adam(self.critic_weights, lr=config.critic_lr, **adam)
         self.players = [
             Player(one.generator, miner, input_prior(one, miner), rng, device, released and mixes_rows(one.generator))

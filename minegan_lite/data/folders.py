@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minegan_lite.data.images import is_prepared, printable, read_image, read_prepared, short, warn_unsigned
+from minegan_lite.data.images import is_prepared, own_shape, printable, read_image, read_prepared, short, warn_unsigned
 from minegan_lite.errors import UserError
 
 
 def few_images(
-    source: Any, n: int | None, seed: int, image_shape: tuple[int, int, int] | None, resize: bool
+    source: Any, n: int | None, seed: int, image_shape: Sequence[int] | None, resize: bool
 ) -> tuple[Tensor, Tensor, str, str]:
     """data.few_shot of pictures: train (n, C, H, W), held out, their name, and "folder" or "images", their origin."""
     if isinstance(source, (str, Path)):
@@ -26,6 +26,8 @@ def few_images(
         items, name, origin = list(source), "images", "images"
     else:
         raise UserError(f"unknown source {short(source)}: 'mnist', 'uci-digits', a folder or a list of images")
+    if image_shape is None and not resize and items:
+        image_shape = own_shape(items[0])
     shape = tuple(image_shape) if isinstance(image_shape, Sequence) else ()
     if len(shape) != 3 or not all(isinstance(side, Integral) and side > 0 for side in shape):
         raise UserError(f"images need image_shape=(C, H, W), the generator's, got {image_shape!r}")

@@ -64,6 +64,12 @@ def read_image(item: Any, index: int, image_shape: tuple[int, int, int], resize:
     return x
 
 
+def own_shape(item: Any) -> tuple[int, ...]:
+    """(C, H, W) of an item as it is. Raises UserError for a picture that could not be taken as it is."""
+    label = printable(item) if isinstance(item, (str, Path)) else "image 0"
+    return tuple((item if isinstance(item, Tensor) else _of_picture(item, label, 3, convert=False)).shape)
+
+
 def open_picture(source: Path | BinaryIO, label: str) -> "Image.Image":
     """A picture opened, not yet decoded. Raises UserError for anything but a regular file of FORMATS, within PIXELS."""
     from PIL import Image

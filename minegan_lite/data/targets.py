@@ -56,10 +56,10 @@ def few_shot(
     source a folder of images with its subfolders, or a list of paths, PIL images or tensors (C, H, W; uint8, or float
         in [−1, 1]), or a folder that data_scripts/prepare_images.py prepared: n of them (None: four fifths) are train,
         all others held out. Files count by their path in the folder, sorted; hidden ones do not. image_shape (C, H, W)
-        is what the generator draws; an image of another shape is refused, or with resize=True converted to grey or RGB
-        (where transparent, on white), resized (antialiased, shorter side) and cropped at the centre. Tensors, and
-        prepared images, are resized but keep their channels. Floats beyond ±1 by rounding (1e-3) are clamped; a set of
-        floats without a value below 0, in [0, 1] probably, is warned of.
+        is what the generator draws, by default the first image's own shape. An image of another shape is refused, or
+        with resize=True converted to grey or RGB (where transparent, on white), resized (antialiased, shorter side) and
+        cropped at the centre. Tensors, and prepared images, are resized but keep their channels. Floats beyond ±1 by
+        rounding (1e-3) are clamped; a set of floats without a value below 0, in [0, 1] probably, is warned of.
 
     Raises UserError for anything that is not so: unknown source or digit, too few or too many images, unreadable
     or wrongly shaped images, values that are not finite or outside [−1, 1].
@@ -85,7 +85,7 @@ def few_shot(
     target = FewShot(train, held_out, name, None, origin, seed)
     if origin != "folder":
         return target
-    folder = {"source": str(Path(source).resolve()), "image_shape": list(image_shape), "resize": resize}
+    folder = {"source": str(Path(source).resolve()), "image_shape": list(train.shape[1:]), "resize": resize}
     return replace(target, request={**folder, "n": n, "seed": seed})
 
 

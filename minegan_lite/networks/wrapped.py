@@ -137,17 +137,17 @@ def _tried(generator: nn.Module, latent_dim: int, by_class: bool, whose: str) ->
         False: lambda: generator(z, *labels),
         True: lambda: generator(z[..., None, None], *labels),
     }
-    troubles = []
+    trouble = ""
     for maps, call in calls.items():
         try:
             with frozen(generator), torch.no_grad():
                 images = call()
         except Exception as error:  # a stranger's code may raise anything
-            troubles.append((str(error).strip() or type(error).__name__).splitlines()[0][:200])
+            trouble = trouble or (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             continue
         if isinstance(images, Tensor) and images.ndim == 4 and len(images) == 2:
             return maps, tuple(images.shape[1:])
         got = tuple(images.shape) if isinstance(images, Tensor) else f"a {type(images).__name__}"
-        troubles.append(f"it gives {got} for n = 2, and images are (2, C, H, W)")
+        trouble = f"it gives {got} for n = 2, and images are (2, C, H, W)"
     shapes = f"(2, {latent_dim}) or (2, {latent_dim}, 1, 1)" + (" with class numbers (2,)" if by_class else "")
-    raise UserError(f"{whose} draws no images from z {shapes}: {troubles[-1]}")
+    raise UserError(f"{whose} draws no images from z {shapes}: {trouble}")
