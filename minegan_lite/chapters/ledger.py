@@ -1,6 +1,6 @@
 """The ledger: each recorded run is one JSON with its provenance; tables and prose read their numbers here.
 
-A result's name is its place in the folder of results, without the ending .json, and nothing else:
+A result's name is its place in the folder of results, without the ending .json, and nothing else::
 
     EXPERIMENT/RUN/seedN   a run of one seed beside others: table4/off-unconditional-9/seed0, baselines/bsa-25/seed2
     EXPERIMENT/RUN         a run that stands alone: chapters/off_manifold_digits, tuning/bsa, benchmarks/mining_step

@@ -280,6 +280,8 @@ def test_an_abstract_is_judged_at_its_own_scale_only(runs, by):
     total = {"id": "b", "source": "Abstract; Sec. 1", "every": ["a"]}
     assert outcome(total, a=claim).verdict == (FAILS if own else UNTESTED)
     assert "a: fails" in outcome(total, a=claim).found
+    digits = claim | {"by": "digits, our defaults"}
+    assert outcome(total | {"every": ["a", "d"]}, a=claim, d=digits).verdict == UNTESTED  # each of them must be
 
 
 def test_a_sum_tells_its_parts():
