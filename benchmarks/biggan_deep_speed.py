@@ -145,8 +145,8 @@ def main() -> None:
             "package_version": importlib.metadata.version(PACKAGE),
         }  # fmt: skip
         ledger.record(
-            "benchmarks/biggan_deep_speed", numbers, settings=settings, seeds=0, device="cpu", seconds=time.time() - start,
-            n=args.rounds, command="python benchmarks/biggan_deep_speed.py record",
+            "benchmarks/biggan_deep_speed", numbers, settings=settings, seeds=0, device="cpu",
+            seconds=time.time() - start, n=args.rounds, command="python benchmarks/biggan_deep_speed.py record",
         )  # fmt: skip
 
 

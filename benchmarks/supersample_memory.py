@@ -98,8 +98,9 @@ def main() -> None:
     print(table(peaks))
     if args.what == "record":
         ledger.record(
-            "benchmarks/supersample_memory", peaks, settings={"source": SOURCE, "batch": BATCH, "aim": AIM}, seeds=0, device="cpu",
-            seconds=time.time() - start, n=BATCH, command="python benchmarks/supersample_memory.py record",
+            "benchmarks/supersample_memory", peaks, settings={"source": SOURCE, "batch": BATCH, "aim": AIM}, seeds=0,
+            device="cpu", seconds=time.time() - start, n=BATCH,
+            command="python benchmarks/supersample_memory.py record",
         )  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """Verdicts: what became of each claim of `book/claims.yml`, decided from the recorded runs by one function, `judge`.
 
 A claim has an id, the claim, its source, and either `paper`, with numbers that stand in `minegan_lite.chapters.paper`,
-or `no_number`, why there is none. What tests it, with `setting` in words and `by`, the scale and the recipe, is one of::
+or `no_number`, why there is none. `setting` says in words what tests it, `by` at which scale and with which recipe. The
+test itself is one of::
 
     lower, higher  the first number is below (above) each of the others
     similar        the first number is as large as each of the others
