@@ -7,7 +7,7 @@ favour any; a ratio is to the published code in the same round.
 
     pip install pytorch-pretrained-biggan              # not among our dependencies
     python benchmarks/biggan_deep_speed.py             # measure and show, some minutes
-    python benchmarks/biggan_deep_speed.py record      # into the ledger, as biggan_deep_speed
+    python benchmarks/biggan_deep_speed.py record      # into the ledger, as benchmarks/biggan_deep_speed
 """
 
 import argparse
@@ -145,8 +145,8 @@ def main() -> None:
             "package_version": importlib.metadata.version(PACKAGE),
         }  # fmt: skip
         ledger.record(
-            "biggan_deep_speed", numbers, settings=settings, seeds=0, device="cpu", seconds=time.time() - start,
-            n=args.rounds, command="python benchmarks/biggan_deep_speed.py record",
+            "benchmarks/biggan_deep_speed", numbers, settings=settings, seeds=0, device="cpu",
+            seconds=time.time() - start, n=args.rounds, command="python benchmarks/biggan_deep_speed.py record",
         )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ Each step is timed on one CPU thread; the largest memory is of a fresh process t
 
     python benchmarks/load_full_size.py biggan-128
     python benchmarks/load_full_size.py biggan-deep-512 --folder runs/full_size
-    python benchmarks/load_full_size.py record      # all of them into the ledger, as load_full_size
+    python benchmarks/load_full_size.py record      # all of them into the ledger, as benchmarks/load_full_size
 """
 
 import argparse
@@ -127,7 +127,7 @@ def main() -> None:
     if args.name == "record":
         numbers = {name: written_and_measured(name, args.folder) for name in NAMES}
         path = ledger.record(
-            "load_full_size", numbers, settings={"threads": 1, "samples": 1}, seeds=0, device="cpu",
+            "benchmarks/load_full_size", numbers, settings={"threads": 1, "samples": 1}, seeds=0, device="cpu",
             seconds=time.time() - start, n=1, command="python benchmarks/load_full_size.py record",
         )  # fmt: skip
         print(path.read_text())

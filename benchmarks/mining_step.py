@@ -2,12 +2,12 @@
 
 `time` runs every idea in turn, many rounds in one process, and takes CPU seconds, so that a busy machine does not
 favour any; the ratios are to `textbook`, a plain WGAN-GP mining loop written below. `error` mines digit 9 from
-mnist-no-9 with every idea and seed and judges it by *training-split* nines outside the target: defaults are chosen by
-this table, so no held-out image may enter it. What is measured is skipped when the command is repeated.
+mnist-no-9 with every idea and seed and judges it by *training-split* nines outside that run's target: defaults are
+chosen by this table, so no held-out image may enter it. What is measured is skipped when the command is repeated.
 
     python benchmarks/mining_step.py time
     python benchmarks/mining_step.py error --jobs 2     # about an hour on two cores
-    python benchmarks/mining_step.py record             # both into the ledger, as mining_step
+    python benchmarks/mining_step.py record             # both into the ledger, as benchmarks/mining_step
 """
 
 import argparse
@@ -208,8 +208,8 @@ def record(folder: Path) -> Path:
     }  # fmt: skip
     seconds = sum(row["seconds"] for row in rows)
     return ledger.record(
-        "mining_step", {"time": times, "error": errors}, settings=settings, seeds=SEEDS, device="cpu", seconds=seconds,
-        n=SAMPLES, command="python benchmarks/mining_step.py record",
+        "benchmarks/mining_step", {"time": times, "error": errors}, settings=settings, seeds=SEEDS, device="cpu",
+        seconds=seconds, n=SAMPLES, command="python benchmarks/mining_step.py record",
     )  # fmt: skip
 
 
@@ -254,7 +254,8 @@ def main() -> None:
             for job in jobs:
                 print(job.result(), flush=True)
     else:
-        print(table(ledger.read(record(args.out).stem)))
+        record(args.out)
+        print(table(ledger.read("benchmarks/mining_step")))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ that gradients' and optimisers' buffers are there already; what a step frees aga
 those of torch's CPU allocator, from its profiler, and exact: no repetition, no noise.
 
     python benchmarks/supersample_memory.py            # measure and show
-    python benchmarks/supersample_memory.py record     # into the ledger, as supersample_memory
+    python benchmarks/supersample_memory.py record     # into the ledger, as benchmarks/supersample_memory
 """
 
 import argparse
@@ -98,8 +98,9 @@ def main() -> None:
     print(table(peaks))
     if args.what == "record":
         ledger.record(
-            "supersample_memory", peaks, settings={"source": SOURCE, "batch": BATCH, "aim": AIM}, seeds=0, device="cpu",
-            seconds=time.time() - start, n=BATCH, command="python benchmarks/supersample_memory.py record",
+            "benchmarks/supersample_memory", peaks, settings={"source": SOURCE, "batch": BATCH, "aim": AIM}, seeds=0,
+            device="cpu", seconds=time.time() - start, n=BATCH,
+            command="python benchmarks/supersample_memory.py record",
         )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bs4 import BeautifulSoup
 
-from book import live, ranges, reference
+from book import live, ranges, records, reference
 from minegan_lite.chapters import runner
 from minegan_lite.metrics.evaluation import format_report
 
@@ -98,17 +98,17 @@ def rewrite(names: list[str]) -> None:
         print(f"{name}: running", flush=True)
         out = BUILD / "chapters" / "reader"
         notebook = runner.run(name, "reader", out, timeout=900)
-        record = json.loads(
-            (out / "results" / f"{name}.json").read_text(encoding="utf-8")
-        )
+        made = runner.own_record(name, out / "results")
+        record = json.loads(made.read_text(encoding="utf-8"))
         if broken := runner.violations(record, ranges.rows(name, "reader")):
             raise RuntimeError(
                 f"{name}: nothing rewritten, see {notebook}:\n"
                 + "\n".join(broken)
             )
         shutil.copy(notebook, ROOT / "book")
-        for file in runner.own_records(name, out / "results"):
-            shutil.copy(file, ROOT / "book" / "results")
+        kept = runner.own_record(name, records.FOLDER)
+        shutil.copy(made, kept)
+        records.update(kept)
         print(f"{name}: rewritten")
 
 
@@ -120,7 +120,7 @@ def run_live(chapter: str) -> Path:
 
 def summary(executed: Path) -> str:
     """What mining changed in a chapter that was run live, as it recorded it."""
-    file = executed.parent / "results" / f"{executed.stem}.json"
+    file = runner.own_record(executed.stem, executed.parent / "results")
     record = json.loads(file.read_text(encoding="utf-8"))
     parts = [
         f"{when} mining: {format_report(record['numbers'][when])}"

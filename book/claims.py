@@ -3,9 +3,9 @@
 from collections import Counter
 from statistics import fmean
 
-from book import tables, verdicts
-from book.verdicts import VERDICTS, Number, Outcome
-from minegan_lite.chapters import paper
+from book import tables
+from minegan_lite.chapters import verdicts
+from minegan_lite.chapters.verdicts import VERDICTS, Number, Outcome
 
 RESULTS = (
     "https://github.com/minegan-lite/minegan-lite/blob/main/book/results"
@@ -17,22 +17,6 @@ def link(name: str) -> str:
     return f'<a href="#claim-{name}">{name}</a>'
 
 
-def quoted(claim: dict) -> str:
-    """The paper's number, or why there is none."""
-    if "no_number" in claim:
-        return f"– ({claim['no_number']})"
-    means = {}
-    for (on, kind), by_digit in paper.TABLE_4.items():
-        means[f"{on}_{kind}"] = tables.printed(on, kind)
-        means[f"{on}_{kind}_fid"] = f"{fmean(fid for fid, _ in by_digit):.1f}"
-    return claim["paper"].format(
-        p=paper,
-        cars=", ".join(f"{p:.2f}" for p in paper.TABLE_1_CARS.values()),
-        five=f"{paper.TABLE_4['off', 'unconditional'][5][1]}%",
-        **means,
-    )
-
-
 def span(values: list, as_: str) -> str:
     """From the least to the greatest, or the one that they are."""
     ends = format(min(values), as_), format(max(values), as_)
@@ -41,7 +25,7 @@ def span(values: list, as_: str) -> str:
 
 def counted(numbers: tuple[Number, ...]) -> str:
     """Over how many seeds, and how many samples were judged at a time."""
-    recorded = [n for n in numbers if n.values]
+    recorded = [n for n in numbers if n.rows]
     if not recorded:
         return ""
     samples = [row["n"] for n in recorded for row in n.rows.values()]
@@ -61,10 +45,10 @@ def floor(numbers: tuple[Number, ...], as_: str) -> str:
 
 def runs(claim: dict, numbers: tuple[Number, ...]) -> str:
     """Every recorded run that the verdict stands on, by seed, and the chapter."""
-    series = {n.series: n.values for n in numbers if n.values}
+    series = {n.series: n.rows for n in numbers if n.rows}
     parts = [
         f"{name}: "
-        + " ".join(f"[{s}]({RESULTS}/{name}-seed{s}.json)" for s in seeds)
+        + " ".join(f"[{s}]({RESULTS}/{name}/seed{s}.json)" for s in seeds)
         for name, seeds in series.items()
     ]
     if "chapter" in claim:
@@ -79,14 +63,15 @@ def row(claim: dict, found: Outcome) -> list[str]:
         setting = "sums up " + ", ".join(map(link, claim["every"]))
     else:
         setting = claim.get("setting") or claim["untested"]
-    ours = [f"*{setting}*", *found.ours, counted(found.numbers)]
+    note = f"({claim['note']})" if "note" in claim else ""
+    ours = [f"*{setting}*", *found.found, counted(found.numbers), note]
     return [
         f'<span id="claim-{name}"></span>{claim["claim"]}'
         f"<br><small>{claim['source']} · {link(name)}</small>",
-        quoted(claim),
+        tables.quoted(claim),
         "<br>".join(filter(None, ours)),
         floor(found.numbers, claim.get("as", ".1f")),
-        f"**{found.verdict}**",
+        tables.cell(claim, found),
         runs(claim, found.numbers),
     ]
 
@@ -114,8 +99,7 @@ def summary(groups: list[dict], found: dict[str, Outcome]) -> str:
 
 def claims() -> str:
     """The whole page below its introduction."""
-    groups = verdicts.sections()
-    found = verdicts.outcomes(groups)
+    groups, found = verdicts.sections(), verdicts.outcomes()
     header = ["claim", "paper", "ours", "floor", "verdict", "runs"]
     parts = [summary(groups, found)]
     for group in groups:

@@ -42,7 +42,7 @@ def box(executed: Path, results: Path) -> tuple[str, bytes | None]:
     """
     chapter = executed.stem
     record, recorded = (
-        json.loads((folder / f"{chapter}.json").read_text("utf-8"))
+        json.loads(runner.own_record(chapter, folder).read_text("utf-8"))
         for folder in (results, runner.book() / "results")
     )
     made = record["provenance"]

@@ -47,7 +47,9 @@ def full_size() -> str:
             f"{row['sample_seconds']:.1f}",
             f"{row['memory_gb']:.2f}",
         ]
-        for name, row in ledger.read("load_full_size")["numbers"].items()
+        for name, row in ledger.read("benchmarks/load_full_size")[
+            "numbers"
+        ].items()
     ]
     header = [
         "File",
@@ -62,7 +64,7 @@ def full_size() -> str:
 
 def speed() -> str:
     """Our BigGAN-deep beside the published code: agreement, a verdict, and the ratios."""
-    result = ledger.read("biggan_deep_speed")
+    result = ledger.read("benchmarks/biggan_deep_speed")
     numbers, settings = result["numbers"], result["settings"]
     timed = [
         (batch, pass_, rows)

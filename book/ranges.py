@@ -98,7 +98,7 @@ def untrained_profile(folder: Path) -> dict[str, str]:
 def run(chapter: str, tier: str, seed: int, processor: str) -> None:
     """One run of a chapter, unless its record is there already."""
     out = RUNS / tier / processor / str(seed) / chapter
-    if (out / "results" / f"{chapter}.json").is_file():
+    if runner.own_record(chapter, out / "results").is_file():
         return
     print(f"{chapter}, {tier}, seed {seed}, {processor}", flush=True)
     (out / "results").mkdir(parents=True, exist_ok=True)
@@ -129,7 +129,7 @@ def measured(chapter: str, tier: str, wanted: list[dict]) -> dict:
             file
             for name in processors
             for file in (RUNS / tier / name).glob(
-                f"*/{chapter}/results/{chapter}.json"
+                f"*/{chapter}/results/chapters/{chapter}.json"
             )
         ]
         return [json.loads(f.read_text("utf-8")) for f in sorted(files)]

@@ -1,15 +1,17 @@
 """Every method of minegan_lite.transfer under one protocol: methods × numbers of target images × seeds, on MNIST.
 
-Two experiments, whose results are ledger entries NAME-METHOD-IMAGES-seedS:
+Two experiments, whose results are ledger entries NAME/METHOD-IMAGES/seedS:
 
-    baseline        digit 9 from mnist-no-9, which never saw one; 25, 100, 1000 images (also 10 and 300 on request)
-    baseline-uci    the nines of another data set, scikit-learn's UCI digits, from mnist-all; 25 and 100 images
+    baselines        digit 9 from mnist-no-9, which never saw one; 25, 100, 1000 images (also 10 and 300 on request)
+    baselines-uci    the nines of another data set, scikit-learn's UCI digits, from mnist-all; 25 and 100 images
 
 All methods have the same images by seed, as many updates, minibatches and critic steps, averaged weights, and the same
 judges: held-out images, equally many fakes, the last step. Learning rates are each method's own: the best of three, a
-factor of three apart, or of more while the best is the last on its side, by the Fréchet distance to 1000 training-split
-nines that are nobody's target, with 100 images of seed 0; --tune measures that and records it as tuning-METHOD (of bsa
-also how far its latents reach). No held-out image is looked at for it.
+factor of three apart, or of more while the best is the last on its side, with the 100 target images of seed 0, by the
+Fréchet distance to 1000 other training-split nines; --tune measures that and records it as tuning/METHOD (of bsa also
+how far its latents reach). No held-out image is looked at for it. But the images that the rates were chosen with and by
+are targets, too: the 100 are the target of seed 0, and hold that of 25 images; of the 1000, 900 are in seed 0's target
+of 1000 images, and a sixth of them in that of each other seed.
 
 What is recorded is skipped and what was interrupted goes on.
 
@@ -45,8 +47,8 @@ from minegan_lite.mined import Mined
 from minegan_lite.transfer import METHODS, adapt, bsa
 
 DIGIT, SAMPLES, DRAWS = 9, 5_200, 100
-SOURCES = {"baseline": "mnist-no-9", "baseline-uci": "mnist-all"}
-IMAGES = {"baseline": (25, 100, 1000), "baseline-uci": (25, 100)}
+SOURCES = {"baselines": "mnist-no-9", "baselines-uci": "mnist-all"}
+IMAGES = {"baselines": (25, 100, 1000), "baselines-uci": (25, 100)}
 SEEDS = (0, 1, 2)
 TRUNCATIONS = (0.3, 0.5, 1.0)
 # What --tune multiplies: the learning rate of what draws the images.
@@ -77,14 +79,14 @@ def options(method: str, factor: float) -> dict[str, Any]:
 
 def tuned(method: str) -> tuple[float, float | None]:
     """The factor that --tune found for a method's learning rate, and for bsa the truncation."""
-    if (numbers := recorded(f"tuning-{method}")) is None:
-        raise SystemExit(f"tuning-{method} is not recorded yet: run --tune first")
+    if (numbers := recorded(f"tuning/{method}")) is None:
+        raise SystemExit(f"tuning/{method} is not recorded yet: run --tune first")
     return numbers["factor"], numbers.get("truncation")
 
 
 def tune(method: str, steps: int, precision: str, device: str, out: Path) -> str:
-    """A method's learning rate, by the rule above, on 100 images of seed 0; judged by other training-split images."""
-    name = f"tuning-{method}"
+    """A method's learning rate, by the rule above, with the 100 target images of seed 0."""
+    name = f"tuning/{method}"
     if before := recorded(name):
         return f"{name}: recorded before, factor {before['factor']:.2f}"
     torch.set_num_threads(1)
@@ -95,8 +97,8 @@ def tune(method: str, steps: int, precision: str, device: str, out: Path) -> str
     for power in powers:  # grows on the side where the best is the last, to six at most
         factor = 3.0**power
         mined = adapt(
-            method, zoo.load(SOURCES["baseline"]), target, steps=steps, seed=0, precision=precision, device=device,
-            progress=False, out=out / f"{name}-{factor:.2f}", log_every=steps, **options(method, factor),
+            method, zoo.load(SOURCES["baselines"]), target, steps=steps, seed=0, precision=precision, device=device,
+            progress=False, out=out / f"tuning-{method}-{factor:.2f}", log_every=steps, **options(method, factor),
         )  # fmt: skip
         for truncation in TRUNCATIONS if method == "bsa" else (None,):
             numbers = evaluate(_cut(mined, truncation), target, n=SAMPLES, seed=0)
@@ -123,17 +125,18 @@ def reference(
     experiment: str, method: str, images: int, seed: int, steps: int, precision: str, device: str, out: Path
 ) -> str:
     """One run: adapted, judged and recorded; returns a line about it."""
-    name = f"{experiment}-{method}-{images}-seed{seed}"
+    name = f"{experiment}/{method}-{images}/seed{seed}"
     if before := recorded(name):
         return f"{name}: recorded before, {line(before)}"
     torch.set_num_threads(1)  # small networks: a second thread costs more than it brings
     start = time.time()
     target = target_of(experiment, images, seed)
+    folder = out / name.replace("/", "-")
     factor, truncation = tuned(method)
     own = {"truncation": truncation} if method == "bsa" else {}
     mined = adapt(
         method, zoo.load(SOURCES[experiment]), target, steps=steps, seed=seed, precision=precision, device=device,
-        progress=False, out=out / name, log_every=100, **options(method, factor), **own,
+        progress=False, out=folder, log_every=100, **options(method, factor), **own,
     )  # fmt: skip
     numbers = judged(mined, target, seed)
     if method == "bsa":
@@ -149,7 +152,7 @@ def reference(
         command=f"python data_scripts/baselines.py --experiments {experiment} --methods {method} --images {images}"
         f" --seeds {seed} --steps {steps} --precision {precision}",
     )  # fmt: skip
-    shutil.rmtree(out / name, ignore_errors=True)  # the weights are not needed any more
+    shutil.rmtree(folder, ignore_errors=True)  # the weights are not needed any more
     return f"{name}: {line(numbers)}, {time.time() - start:.0f} s"
 
 
@@ -191,7 +194,7 @@ def stated(measurement: Measurement) -> dict[str, Any]:
 
 def target_of(experiment: str, images: int, seed: int) -> FewShot:
     """The images of a seed, with all held-out ones."""
-    if experiment == "baseline":
+    if experiment == "baselines":
         return mnist_target(DIGIT, images, seed)
     return few_shot("uci-digits", digit=DIGIT, n=images, seed=seed)
 
@@ -238,7 +241,7 @@ def main() -> None:
     ]
     if args.list:
         for experiment, method, images, seed in which:
-            before = recorded(name := f"{experiment}-{method}-{images}-seed{seed}")
+            before = recorded(name := f"{experiment}/{method}-{images}/seed{seed}")
             print(f"{name}: {line(before) if before else 'pending'}")
         return
     run_all(reference, [(*one, *common) for one in which], args.jobs)

@@ -10,7 +10,7 @@ from minegan_lite.chapters import ledger
 
 def recorded(name: str) -> dict | None:
     """The numbers of a result that the ledger has, None where it has none of that name."""
-    return ledger.read(name)["numbers"] if name in ledger.read_all() else None
+    return ledger.read(name)["numbers"] if ledger.find(name) else None
 
 
 def mnist_target(what: int | dict[int, float], images: int, seed: int) -> FewShot:

@@ -1,8 +1,8 @@
 """The reference runs of the chapter *off-manifold digits*: mines nines from mnist-no-9 and records them in the ledger.
 
 A seed draws the 1000 target images and steers the mining; stage one only, last step, no selection; 10,000 samples are
-judged. Each (tier, seed) is one run folder and one ledger entry, mnist-no-9-to-9-TIER-seedS, or …-TIER-INIT-init-seedS
-for another initialisation of the miner. What is recorded is skipped and what was interrupted goes on, so the same
+judged. Each (tier, seed) is one run folder and one ledger entry, nine/TIER/seedS, or nine/TIER-INIT-init/seedS for
+another initialisation of the miner. What is recorded is skipped and what was interrupted goes on, so the same
 command can be repeated until everything is there.
 
     python data_scripts/reference_nine.py --tier reader full --jobs 2
@@ -27,7 +27,7 @@ SAMPLES = 10_000
 def reference(tier: str, seed: int, init: str | None, device: str, out: Path) -> str:
     """One run, mined and recorded; returns a line about it."""
     kind = tier if init is None else f"{tier}-{init}-init"
-    name = f"mnist-no-9-to-9-{kind}-seed{seed}"
+    name = f"nine/{kind}/seed{seed}"
     if before := recorded(name):
         return f"{name}: recorded before, error {before['classifier_error']['value']:.3%}"
     torch.set_num_threads(1)  # small networks: a second thread costs more than it brings

@@ -1,21 +1,21 @@
 """The reference runs of the results page: the paper's Tables 3 and 4 on MNIST, its ablations, and mixtures of sources.
 
 Each run is one seed of one setting: it draws its target images, mines (stage one only, last step, averaged weights),
-judges 10,000 samples on held-out images, and becomes one ledger entry, NAME-seedS:
+judges 10,000 samples on held-out images, and becomes one ledger entry, NAME/seedS:
 
-    table4-off-unconditional-9   digit 9 from mnist-no-9; on: from mnist-all; conditional: from mnist-cond-…
-    ratio-0.3-max                digits 0 and 7 at 0.3:0.7 from mnist-only-06 and mnist-only-17 (Table 3; 1 in small)
-    four-9                       digit 9 from four GANs, of the digits 06, 17, 23 and 45 (Table 1 in small)
-    depth-4, init-paper, critic-fresh, critic-second
-                                 ablations; what they change is table4-off-unconditional-9, or ratio-0.3-max for -second
-    longer-off-conditional-9     as table4-off-conditional-9, three times as long
+    table4/off-unconditional-9   digit 9 from mnist-no-9; on: from mnist-all; conditional: from mnist-cond-…
+    ratio/0.3-max                digits 0 and 7 at 0.3:0.7 from mnist-only-06 and mnist-only-17 (Table 3; 1 in small)
+    four/9                       digit 9 from four GANs, of the digits 06, 17, 23 and 45 (Table 1 in small)
+    depth/4, init/paper, critic/fresh, critic/second
+                                 ablations; what they change is table4/off-unconditional-9, or ratio/0.3-max for second
+    longer/off-conditional-9     as table4/off-conditional-9, three times as long
 
 What is recorded is skipped and what was interrupted goes on, so the same command can be repeated until everything is
 there, or stopped at any time. Without arguments everything is run: some 270 runs of 1 to 6 CPU minutes. On an
 accelerator, --jobs is how many seeds share it.
 
     python data_scripts/reference_results.py --list
-    python data_scripts/reference_results.py --only table4-off-unconditional-9 ratio --seeds 0 1 2 --jobs 2
+    python data_scripts/reference_results.py --only table4/off-unconditional-9 ratio --seeds 0 1 2 --jobs 2
 """
 
 import argparse
@@ -62,23 +62,23 @@ def experiments() -> list[Experiment]:
         for manifold in ("off", "on"):
             for digit in (9, 5, 1, 0, 2, 3, 4, 6, 7, 8):
                 source = prefix + (f"no-{digit}" if manifold == "off" else "all")
-                found.append(Experiment(f"table4-{manifold}-{kind}-{digit}", source, digit, seeds=SEEDS))
+                found.append(Experiment(f"table4/{manifold}-{kind}-{digit}", source, digit, seeds=SEEDS))
     for ratio in RATIOS:
         for objective in ("max", "mean"):
             mix = {PAIR[0]: ratio, PAIR[1]: round(1 - ratio, 1)}
-            found.append(Experiment(f"ratio-{ratio}-{objective}", PAIR_SOURCES, mix, {"objective": objective}))
-    found += [Experiment(f"four-{digit}", FOUR_SOURCES, digit) for digit in (9, 8)]
-    found += [Experiment(f"depth-{n}", "mnist-no-9", 9, {"hidden": (128,) * (n - 1)}) for n in (1, 4, 3, 5)]
-    found += [Experiment("longer-off-conditional-9", "mnist-cond-no-9", 9, {"steps": 3000})]
-    found += [Experiment("init-paper", "mnist-no-9", 9, {"init": "paper"})]
-    found += [Experiment("critic-fresh", "mnist-no-9", 9, {"critic_from": "fresh"})]
-    found += [Experiment("critic-second", PAIR_SOURCES, {0: 0.3, 7: 0.7}, {"critic_from": 1})]
+            found.append(Experiment(f"ratio/{ratio}-{objective}", PAIR_SOURCES, mix, {"objective": objective}))
+    found += [Experiment(f"four/{digit}", FOUR_SOURCES, digit) for digit in (9, 8)]
+    found += [Experiment(f"depth/{n}", "mnist-no-9", 9, {"hidden": (128,) * (n - 1)}) for n in (1, 4, 3, 5)]
+    found += [Experiment("longer/off-conditional-9", "mnist-cond-no-9", 9, {"steps": 3000})]
+    found += [Experiment("init/paper", "mnist-no-9", 9, {"init": "paper"})]
+    found += [Experiment("critic/fresh", "mnist-no-9", 9, {"critic_from": "fresh"})]
+    found += [Experiment("critic/second", PAIR_SOURCES, {0: 0.3, 7: 0.7}, {"critic_from": 1})]
     return found
 
 
 def reference(what: Experiment, seed: int, steps: int, precision: str, device: str, out: Path) -> str:
     """One run, mined, judged and recorded; returns a line about it."""
-    name = f"{what.name}-seed{seed}"
+    name = f"{what.name}/seed{seed}"
     if before := recorded(name):
         return f"{name}: recorded before, {line(before)}"
     torch.set_num_threads(1)  # small networks: a second thread costs more than it brings
@@ -143,8 +143,8 @@ def main() -> None:
     which = chosen(args.only, args.seeds)
     if args.list:
         for what, seed in which:
-            before = recorded(f"{what.name}-seed{seed}")
-            print(f"{what.name}-seed{seed}: {line(before) if before else 'pending'}")
+            before = recorded(f"{what.name}/seed{seed}")
+            print(f"{what.name}/seed{seed}: {line(before) if before else 'pending'}")
         return
     missing = {name for what, _ in which for name in what.sources_needed() if name not in zoo.names()}
     if missing:

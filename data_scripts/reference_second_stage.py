@@ -3,7 +3,7 @@
 For each digit D (mined from mnist-no-D), number of target images and seed: stage one for STEPS steps; from there stage
 two for TUNE steps; and, so that both had equally many, stage one for STEPS + TUNE steps. All three are judged on
 held-out images with 5,200 samples (ten blocks of half of them), last step, averaged weights, and recorded as one ledger
-entry, finetune-D-IMAGES-seedS. What is recorded is skipped and what was interrupted goes on.
+entry, finetune/D-IMAGES/seedS. What is recorded is skipped and what was interrupted goes on.
 
     python data_scripts/reference_second_stage.py --digits 9 5 2 --images 1000 100 --jobs 2
     python data_scripts/reference_second_stage.py --digits 9 --images 10 --jobs 2
@@ -27,7 +27,7 @@ KEEP = (
 
 def reference(digit: int, images: int, seed: int, precision: str, device: str, out: Path) -> str:
     """One triple of runs, judged and recorded; returns a line about it."""
-    name = f"finetune-{digit}-{images}-seed{seed}"
+    name = f"finetune/{digit}-{images}/seed{seed}"
     if before := recorded(name):
         return f"{name}: recorded before, {line(before)}"
     torch.set_num_threads(1)  # small networks: a second thread costs more than it brings

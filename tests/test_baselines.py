@@ -33,15 +33,15 @@ def script(tmp_path):
 
 
 def test_a_run_is_recorded_once_with_everything_that_is_judged(script, tmp_path, monkeypatch):
-    one = ("--experiments", "baseline-uci", "--methods", "bsa", "--images", "24", "--seeds", "9", "--steps", "3")
-    assert "baseline-uci-bsa-24-seed9: error" in script(*one)
+    one = ("--experiments", "baselines-uci", "--methods", "bsa", "--images", "24", "--seeds", "9", "--steps", "3")
+    assert "baselines-uci/bsa-24/seed9: error" in script(*one)
     monkeypatch.setenv("MINEGAN_RESULTS", str(tmp_path / "results"))
-    result = ledger.read("baseline-uci-bsa-24-seed9")
+    result = ledger.read("baselines-uci/bsa-24/seed9")
     numbers, settings = result["numbers"], result["settings"]
     assert settings["images"] == 24
     assert settings["origin"] == "uci-digits"
     assert settings["method"] == "bsa"
-    assert settings["truncation"] == ledger.read("tuning-bsa")["numbers"]["truncation"]
+    assert settings["truncation"] == ledger.read("tuning/bsa")["numbers"]["truncation"]
     assert result["provenance"]["n"] == 5200
     assert result["provenance"]["seeds"] == [9]
     assert numbers["evaluation"]["frechet"]["n"] == numbers["kmmd"]["n"] == numbers["mean_variance"]["n"] == 29
@@ -50,14 +50,14 @@ def test_a_run_is_recorded_once_with_everything_that_is_judged(script, tmp_path,
     assert set(numbers["by_truncation"]) == {"0.3", "0.5", "1"}
     assert not any((tmp_path / "runs").iterdir())  # the weights are gone
     assert "recorded before" in script(*one)
-    listed = script("--list", "--experiments", "baseline-uci", "--methods", "bsa", "vae", "--images", "24", "50")
+    listed = script("--list", "--experiments", "baselines-uci", "--methods", "bsa", "vae", "--images", "24", "50")
     assert listed.count("pending") == len(listed.splitlines()) - listed.count("Fréchet")
-    assert "baseline-uci-vae-50-seed2: pending" in listed
+    assert "baselines-uci/vae-50/seed2: pending" in listed
 
 
 def test_every_method_has_its_rate_in_the_ledger():
     for method in METHODS:
-        result = ledger.read(f"tuning-{method}")
+        result = ledger.read(f"tuning/{method}")
         tried = {(row["factor"], row["truncation"]): row["frechet"] for row in result["numbers"]["tried"]}
         best = min(tried, key=tried.get)
         assert result["numbers"]["factor"] == best[0]

@@ -21,12 +21,12 @@ def run(tmp_path):
     """A function: numbers of after-mining by name → an executed quickstart whose record has them."""
 
     def made(**after: float):
-        (tmp_path / "results").mkdir()
-        record = json.loads((runner.book() / "results" / f"{CHAPTER}.json").read_text("utf-8"))
+        (tmp_path / "results" / "chapters").mkdir(parents=True)
+        record = json.loads(runner.own_record(CHAPTER, runner.book() / "results").read_text("utf-8"))
         for name, value in after.items():
             record["numbers"]["after"][name]["value"] = value
         record["provenance"] |= {"device_name": "a reader's laptop", "seconds": 42.4}
-        (tmp_path / "results" / f"{CHAPTER}.json").write_text(json.dumps(record))
+        runner.own_record(CHAPTER, tmp_path / "results").write_text(json.dumps(record))
         notebook = nbformat.read(runner.book() / f"{CHAPTER}.ipynb", 4)
         (cell,) = runner.tagged(notebook, live.PICTURE)
         cell.outputs[0]["data"]["image/png"] = base64.b64encode(PIXEL).decode()
@@ -37,9 +37,8 @@ def run(tmp_path):
 
 
 def recorded(name: str) -> float:
-    return json.loads((runner.book() / "results" / f"{CHAPTER}.json").read_text("utf-8"))["numbers"]["after"][name][
-        "value"
-    ]
+    record = json.loads(runner.own_record(CHAPTER, runner.book() / "results").read_text("utf-8"))
+    return record["numbers"]["after"][name]["value"]
 
 
 def middle(name: str) -> float:

@@ -30,7 +30,7 @@ def test_the_rows_of_traps_are_the_layouts():
 
 
 def test_full_sizes_are_those_of_the_ledger():
-    numbers = ledger.read("load_full_size")["numbers"]
+    numbers = ledger.read("benchmarks/load_full_size")["numbers"]
     assert set(numbers) == set(load_full_size.NAMES)
     for row in rows(public_checkpoints.full_size()):
         assert float(row[5]) == numbers[row[0]]["memory_gb"]
@@ -60,7 +60,7 @@ def test_the_verdict_on_speed_is_that_of_the_worst_case(monkeypatch, worst, said
 
 
 def test_the_record_of_speed_holds_what_is_claimed():
-    numbers = ledger.read("biggan_deep_speed")["numbers"]
+    numbers = ledger.read("benchmarks/biggan_deep_speed")["numbers"]
     assert max(numbers["apart"]["ours"].values()) <= 1e-5
     assert set(numbers["time"]) == {"1", "2", "4"}
     assert all(rows["ours"]["median"] <= 1 for passes in numbers["time"].values() for rows in passes.values())

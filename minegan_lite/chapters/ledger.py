@@ -1,8 +1,14 @@
 """The ledger: each recorded run is one JSON with its provenance; tables and prose read their numbers here.
 
-A result is {"name", "numbers", "settings", "provenance"}; the provenance is what it takes to run it again: command,
-commit (and whether the tree was dirty), seeds, device, device_name, seconds (wall time), n (samples measured), date
-(UTC) and versions of python, torch and minegan_lite. No path of the machine is kept: paths shrink to their last part.
+A result's name is its place in the folder of results, without the ending .json, and nothing else::
+
+    EXPERIMENT/RUN/seedN   a run of one seed beside others: table4/off-unconditional-9/seed0, baselines/bsa-25/seed2
+    EXPERIMENT/RUN         a run that stands alone: chapters/off_manifold_digits, tuning/bsa, benchmarks/mining_step
+
+A file holds {"numbers", "settings", "provenance"}; the provenance is what it takes to run it again: command, commit
+(and whether the tree was dirty), seeds, device, device_name, seconds (wall time), n (samples measured), date (UTC) and
+versions of python, torch and minegan_lite. No path of the machine is kept: paths shrink to their last part. Files from
+before these folders also hold the flat name that they had then; reading puts the name of the place there instead.
 
 Results are written to $MINEGAN_RESULTS, else to book/results of the checkout, and read from $MINEGAN_RESULTS, then
 book/results, else the copy that an installed package carries.
@@ -27,10 +33,11 @@ from minegan_lite.errors import UserError
 from minegan_lite.files import write_atomically
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_PART = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # no part begins with a point: a name cannot leave the folder
+_NAME = re.compile(rf"{_PART}(/{_PART})*")
 _ROOTED = re.compile(r"(?:~?/(?!/)|\.\./|file:/+|[A-Za-z]:[/\\]|\\\\)")  # not https://, nor a relative runs/nine
 _NUMBER = (int, float)
-_FIELDS = {"name": str, "numbers": dict, "settings": dict, "provenance": dict}
+_FIELDS = {"numbers": dict, "settings": dict, "provenance": dict}
 _PROVENANCE = {
     "command": str,
     "commit": (str, type(None)),
@@ -59,9 +66,10 @@ def record(
 ) -> Path:
     """Writes a result, atomically, over one of the same name; returns its file.
 
+    name: EXPERIMENT/RUN/seedN, or EXPERIMENT/RUN; it is the file's path, too.
     numbers, settings: what JSON can hold. seeds: one or several. seconds: wall time. n: samples measured.
     command: what was typed, as one string or as sys.argv.
-    Raises UserError, and writes nothing, for a name that is no file name, NaN or objects that JSON cannot hold, a
+    Raises UserError, and writes nothing, for a name that is no such path, NaN or objects that JSON cannot hold, a
     field of the wrong kind, a folder that cannot be written, and where there is no commit to name (outside a git
     checkout) unless $MINEGAN_RESULTS says that the results are the reader's own.
     """
@@ -72,7 +80,6 @@ def record(
             raise UserError("there is no git commit to record: set $MINEGAN_RESULTS to a folder for your own results")
         folder = _checkout_results()
     result = {
-        "name": name,
         "numbers": _portable(numbers),
         "settings": _portable(settings),
         "provenance": {
@@ -96,53 +103,69 @@ def record(
         raise UserError(f"result {name!r} cannot be recorded as JSON: {error}") from None
     path = folder / f"{name}.json"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, (text + "\n").encode())
     except OSError as error:
         raise UserError(f"cannot write the result to {path}: {error.strerror}") from None
     return path
 
 
-def read(name: str) -> dict[str, Any]:
-    """The result of that name. Raises UserError when there is none, or one that is damaged or lacks a field."""
+def find(name: str) -> Path | None:
+    """The file of the result of that name, the reader's own before a shipped one; None where there is none."""
     _check_name(name)
-    for folder in _folders():
-        if (path := folder / f"{name}.json").is_file():
-            return _read(path)
-    raise UserError(f"the ledger has no result named {name!r}: run what records it, or see ledger.read_all() for names")
+    return next((path for folder in _folders() if (path := folder / f"{name}.json").is_file()), None)
+
+
+def read(name: str) -> dict[str, Any]:
+    """The result of that name: {"name", "numbers", "settings", "provenance"}.
+
+    Raises UserError when there is none, or one that is damaged or lacks a field.
+    """
+    if (path := find(name)) is None:
+        raise UserError(
+            f"the ledger has no result named {name!r}: run what records it, or see ledger.read_all() for names"
+        )
+    return _read(path, name)
 
 
 def read_all() -> dict[str, dict[str, Any]]:
     """Every result by name, sorted. Raises UserError as `read` does."""
-    files = {path.stem: path for folder in reversed(_folders()) for path in folder.glob("*.json")}
-    return {name: _read(files[name]) for name in sorted(files)}
+    files = {}
+    for folder in reversed(_folders()):
+        files |= {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.json")}
+    return {name: _read(files[name], name) for name in sorted(files)}
 
 
 def series(name: str) -> list[dict[str, Any]]:
-    """The results name-seed0, name-seed1, … that are there, by seed; none while all of them are pending.
+    """The results name/seed0, name/seed1, … that are there, by seed; none while all of them are pending.
 
-    Raises UserError as `read` does for a damaged one.
+    No other file is read. Raises UserError as `read` does for a damaged one, and for one whose provenance names
+    another seed than its file.
     """
     _check_name(name)
     found = {}
     for folder in reversed(_folders()):
-        for path in folder.glob(f"{name}-seed*.json"):
-            if (seed := path.stem.removeprefix(f"{name}-seed")).isdecimal():
+        for path in (folder / name).glob("seed*.json"):
+            if (seed := path.stem.removeprefix("seed")).isdecimal():
                 found[int(seed)] = path
-    return [_read(found[seed]) for seed in sorted(found)]
+    results = {seed: _read(found[seed], f"{name}/{found[seed].stem}") for seed in sorted(found)}
+    for seed, result in results.items():
+        if result["provenance"]["seeds"] != [seed]:
+            raise UserError(f"result {result['name']!r} says that its seeds are {result['provenance']['seeds']}")
+    return list(results.values())
 
 
 def over_seeds(results: Iterable[dict[str, Any]], *keys: str) -> dict[str, Any]:
     """mean, sd (n − 1; None for one), min and max of numbers[keys[0]][keys[1]]… over results of one seed each.
 
-    "seeds" says which, in the order given. Raises UserError for no results, a result of several seeds, a seed that
-    comes twice, and a number that is not there.
+    keys: of dicts; of a list the place, as in "3". "seeds" says which, in the order given. Raises UserError for no
+    results, a result of several seeds, a seed that comes twice, and a number that is not there.
     """
     seeds, values = [], []
     for result in results:
         value: Any = result["numbers"]
         for key in keys:
-            value = value.get(key) if isinstance(value, dict) else None
+            value = _at(value, key)
         if not isinstance(value, _NUMBER):
             raise UserError(f"result {result['name']!r} has no number {'.'.join(keys)}")
         values.append(value)
@@ -156,6 +179,13 @@ def over_seeds(results: Iterable[dict[str, Any]], *keys: str) -> dict[str, Any]:
         "max": max(values),
         "seeds": seeds,
     }
+
+
+def _at(value: Any, key: str) -> Any:
+    """What a dict has under a key, or a list at a place; None where there is nothing."""
+    if isinstance(value, list):
+        return value[int(key)] if key.isdecimal() and int(key) < len(value) else None
+    return value.get(key) if isinstance(value, dict) else None
 
 
 def interval(values: Sequence[float], share: float = 0.95) -> tuple[float, float, float]:
@@ -274,16 +304,17 @@ def _portable_command(command: str | Sequence[str]) -> str:
 
 def _check_name(name: str) -> None:
     if not (isinstance(name, str) and _NAME.fullmatch(name)):
-        raise UserError(f"{name!r} cannot name a result: use letters, digits, '.', '_' and '-'")
+        raise UserError(f"{name!r} cannot name a result: use letters, digits, '.', '_' and '-', and '/' for folders")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, name: str) -> dict[str, Any]:
     try:
         result = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"result file {path.name} cannot be read: {error}") from None
-    _validate(result, path.stem, commit_needed=path.parent != _own_folder())
-    return result
+        raise UserError(f"result file {name}.json cannot be read: {error}") from None
+    own = _own_folder()
+    _validate(result, name, commit_needed=own is None or own not in path.parents)
+    return {"name": name} | {field: result[field] for field in _FIELDS}
 
 
 def _no_number(name: str) -> None:
@@ -296,8 +327,6 @@ def _validate(result: Any, name: str, *, commit_needed: bool) -> None:
     provenance = result["provenance"]
     _check_fields(provenance, _PROVENANCE, name, "provenance.")
     _check_fields(provenance["versions"], _VERSIONS, name, "provenance.versions.")
-    if result["name"] != name:
-        raise UserError(f"result {name!r} calls itself {result['name']!r}: a result's file is named after it")
     if not provenance["seeds"] or not all(type(seed) is int for seed in provenance["seeds"]):
         raise UserError(f"result {name!r}: provenance.seeds must list whole numbers, got {provenance['seeds']}")
     if commit_needed and None in (provenance["commit"], provenance["dirty"]):

@@ -1,7 +1,7 @@
 """The book's chapters as runs: which there are, their parameters per tier, and one chapter executed through papermill.
 
 A chapter is a notebook that `book/_toc.yml` names. Its cell tagged `parameters` holds the reader tier's values as
-literals; other tiers are injected after it. It records its numbers with `ledger.record` under the chapter's own name.
+literals; other tiers are injected after it. It records its numbers with `ledger.record` as chapters/NAME.
 """
 
 import ast
@@ -146,14 +146,13 @@ def run(
                 f"{out} is of the book itself, whose notebooks and records it would replace: choose another"
             )
     results.mkdir(parents=True, exist_ok=True)
-    for stale in own_records(chapter, results):
-        stale.unlink()
+    own_record(chapter, results).unlink(missing_ok=True)
     return execute(book() / f"{chapter}.ipynb", wanted, out, timeout=timeout, progress=progress)
 
 
-def own_records(chapter: str, results: Path) -> list[Path]:
-    """The records in `results` that `chapter` writes itself: `<chapter>.json` and `<chapter>-….json`."""
-    return sorted([*results.glob(f"{chapter}.json"), *results.glob(f"{chapter}-*.json")])
+def own_record(chapter: str, results: Path) -> Path:
+    """Where in `results` a chapter records its numbers."""
+    return results / "chapters" / f"{chapter}.json"
 
 
 def execute(source: Path, wanted: dict, out: Path, *, timeout: int | None = None, progress: bool = False) -> Path:

@@ -77,12 +77,11 @@ def one_line(error) -> str:
 
 
 def test_what_was_recorded_is_read(own):
-    path = put(settings={"steps": 600, "sizes": (128, 128)}, seeds=range(2), device="cpu")
-    assert path == own / "nine.json"
-    result = ledger.read("nine")
-    assert result == json.loads(path.read_text()) == ledger.read_all()["nine"]
+    path = put("nine/quick", settings={"steps": 600, "sizes": (128, 128)}, seeds=range(2), device="cpu")
+    assert path == own / "nine" / "quick.json" == ledger.find("nine/quick")
+    result = ledger.read("nine/quick")
+    assert result == {"name": "nine/quick"} | json.loads(path.read_text()) == ledger.read_all()["nine/quick"]
     assert set(result) == {"name", "numbers", "settings", "provenance"}
-    assert result["name"] == "nine"
     assert result["numbers"] == {"classifier_error": {"value": 0.06}}
     assert result["settings"] == {"steps": 600, "sizes": [128, 128]}
     provenance = result["provenance"]
@@ -161,9 +160,12 @@ def test_what_a_recording_command_writes_itself_makes_nothing_dirty(checkout, mo
     assert not is_dirty()
     git(checkout, "add", ".")
     assert not is_dirty()
+    (checkout / "book/results/SHA256SUMS").write_text("")  # stands beside the records, and lists them
+    for name in ("table4/off-9/seed0", "table4/off-9/seed1"):
+        assert not is_dirty(name)
     monkeypatch.setenv("MINEGAN_RESULTS", str(checkout / "out" / "results"))
-    assert not is_dirty("first")
-    assert not is_dirty("second")
+    for name in ("first", "table4/off-9/seed0", "table4/off-9/seed1"):
+        assert not is_dirty(name)
 
 
 @pytest.mark.parametrize(
@@ -225,12 +227,14 @@ def test_an_installed_package_reads_its_own_copy_which_must_name_a_commit(instal
     assert "commit" in one_line(error)
     result["provenance"] |= {"commit": "0" * 40, "dirty": False}
     (installed / "results" / path.name).write_text(json.dumps(result))
-    assert ledger.read("shipped") == result
+    assert ledger.read("shipped") == {"name": "shipped"} | result
 
 
-@pytest.mark.parametrize("name", ["", "../nine", "a/b", "..", ".hidden", "nine\n", "a b"])
+@pytest.mark.parametrize(
+    "name", ["", "../nine", "a/../../b", "a/..", "/etc/nine", "a//b", "a/", "a/.b", "..", ".hidden", "nine\n", "a b", 9]
+)
 def test_names_that_leave_the_folder_are_refused(own, name):
-    for call in (ledger.read, put):
+    for call in (ledger.read, ledger.find, ledger.series, put):
         with pytest.raises(UserError) as error:
             call(name)
         one_line(error)
@@ -266,7 +270,7 @@ def test_what_is_no_result_is_refused_and_leaves_nothing(own, changes):
 
 
 PATHS = [
-    *[(key,) for key in ("name", "numbers", "settings", "provenance")],
+    *[(key,) for key in ("numbers", "settings", "provenance")],
     *[("provenance", key) for key in ("command", "commit", "dirty", "seeds", "device", "device_name")],
     *[("provenance", key) for key in ("seconds", "n", "date", "versions")],
     *[("provenance", "versions", key) for key in ("python", "torch", "minegan_lite")],
@@ -285,7 +289,7 @@ def test_reading_names_the_field_that_is_missing_or_wrong(own, path):
             del place[path[-1]]
         else:
             place[path[-1]] = "long" if path[-1] == "seconds" else 0.5
-        (own / "bad.json").write_text(json.dumps(result | ({"name": "bad"} if path != ("name",) else {})))
+        (own / "bad.json").write_text(json.dumps(result))
         with pytest.raises(UserError) as error:
             ledger.read("bad")
         assert ".".join(path) in one_line(error)
@@ -300,7 +304,7 @@ def test_numbers_that_json_does_not_have_are_not_read(own, number):
     assert number in one_line(error)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"name": "nine"}', "[" * 100_000])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"numbers": {}}', "[" * 100_000])
 def test_a_damaged_file_is_one_clear_line(own, text):
     own.mkdir()
     (own / "nine.json").write_text(text)
@@ -310,10 +314,17 @@ def test_a_damaged_file_is_one_clear_line(own, text):
         assert "nine" in one_line(error)
 
 
-def test_a_renamed_result_is_refused(own):
-    put().rename(own / "eight.json")
-    with pytest.raises(UserError):
-        ledger.read("eight")
+def test_a_result_is_called_after_its_place_whatever_the_file_says(own):
+    """Files from before the folders say the flat name that they had then."""
+    path = put("table4/off-9/seed0")
+    path.write_text(json.dumps({"name": "table4-off-9-seed0"} | json.loads(path.read_text())))
+    everything = ledger.read_all()
+    for result in (
+        ledger.read("table4/off-9/seed0"),
+        *ledger.series("table4/off-9"),
+        everything["table4/off-9/seed0"],
+    ):
+        assert result["name"] == "table4/off-9/seed0"
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path, monkeypatch):
@@ -325,12 +336,31 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path, monkeypatch
 
 
 def test_a_series_is_the_seeds_of_one_name_and_nothing_else(own):
-    assert ledger.series("run") == []
-    for name in ("run-seed2", "run-seed10", "run-seed0", "run-longer-seed1", "other-seed3", "run-seedling", "run"):
+    assert ledger.series("a/run") == []
+    for name in ("a/run/seed2", "a/run/seed10", "a/run/seed0", "a/run-longer/seed1", "b/run/seed3", "a/run/deep/seed4"):
+        put(name, seeds=int(name.rpartition("seed")[2]))
+    for name in ("a/run", "a/run/seedling", "a/run/seed"):
         put(name)
-    assert [result["name"] for result in ledger.series("run")] == ["run-seed0", "run-seed2", "run-seed10"]
-    with pytest.raises(UserError, match="name"):
-        ledger.series("../run")
+    for others in ("b/run/seed3", "a/run", "a/run/seedling"):  # nor are they read
+        (own / f"{others}.json").write_text("{")
+    assert [r["name"] for r in ledger.series("a/run")] == ["a/run/seed0", "a/run/seed2", "a/run/seed10"]
+
+
+def test_a_series_is_that_of_the_checkout_and_of_the_reader_seed_by_seed(checkout, own):
+    os.environ.pop("MINEGAN_RESULTS")
+    for seed in (0, 1):
+        put(f"a/run/seed{seed}", numbers={"x": 1}, seeds=seed)
+    os.environ["MINEGAN_RESULTS"] = str(own)
+    for seed in (1, 2):
+        put(f"a/run/seed{seed}", numbers={"x": 2}, seeds=seed)
+    assert [result["numbers"]["x"] for result in ledger.series("a/run")] == [1, 2, 2]
+
+
+def test_a_seed_in_the_wrong_file_is_told(own):
+    put("a/run/seed1", seeds=2)
+    with pytest.raises(UserError) as error:
+        ledger.series("a/run")
+    assert "'a/run/seed1' says that its seeds are [2]" in one_line(error)
 
 
 def test_over_seeds_is_counted_by_hand(own):
@@ -345,6 +375,16 @@ def test_over_seeds_is_counted_by_hand(own):
         "seeds": [0, 1, 2],
     }
     assert ledger.over_seeds([ledger.read("nine-1")], "classifier_error", "value")["sd"] is None
+
+
+def test_a_key_may_be_a_place_in_a_list(own):
+    put(numbers={"shares": [0.25, 0.75], "by": {"0.3": 1.0}})
+    (result,) = [ledger.read("nine")]
+    assert ledger.over_seeds([result], "shares", "1")["mean"] == 0.75
+    assert ledger.over_seeds([result], "by", "0.3")["mean"] == 1.0
+    for keys in (("shares", "2"), ("shares", "-1"), ("shares", "x"), ("shares",), ("by", "0")):
+        with pytest.raises(UserError, match="has no number"):
+            ledger.over_seeds([result], *keys)
 
 
 def test_over_seeds_refuses_what_is_not_one_number_a_seed(own):

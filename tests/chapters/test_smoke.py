@@ -27,7 +27,7 @@ def bare(monkeypatch, tmp_path):
 
 
 def record(folder, chapter: str) -> dict:
-    return json.loads((folder / "results" / f"{chapter}.json").read_text(encoding="utf-8"))
+    return json.loads(runner.own_record(chapter, folder / "results").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
