@@ -19,10 +19,9 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from minegan_lite.config import Mining
 from minegan_lite import GAN, family, few_shot, zoo
 from minegan_lite.chapters import ledger
-from minegan_lite.config import resolve
+from minegan_lite.config import Mining, resolve
 from minegan_lite.nn import clone
 
 SOURCE, SOURCES, BATCH = "mnist-all", (1, 2, 4, 8), 64

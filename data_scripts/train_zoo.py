@@ -25,8 +25,7 @@ from shipping import ship_gan
 from terminal import status
 from tqdm.auto import tqdm
 
-from minegan_lite import nn
-from minegan_lite import data, losses, zoo
+from minegan_lite import data, losses, nn, zoo
 from minegan_lite.errors import UserError
 from minegan_lite.files import read_settings, read_state
 from minegan_lite.networks.mnist import ConditionalCritic, ConditionalGenerator, Critic, Generator

@@ -2,17 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from numbers import Real
 from typing import Any, ClassVar, TypeVar
+
+import torch
 
 from minegan_lite.errors import UserError, whole
 from minegan_lite.losses import LOSSES
 from minegan_lite.miner import ACTIVATIONS, INITS
-from minegan_lite.nn import DECAY
+from minegan_lite.nn import DECAY, native_bf16
 
 OBJECTIVES = ("max", "mean")
-PRECISIONS = ("32", "bf16")
+PRECISIONS = ("auto", "32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class Training:
     steps: int = 600  # updates of what draws the images
     seed: int = 0  # of every random draw
     batch: int = 64  # images in a minibatch
-    precision: str = "32"  # "bf16": networks under bfloat16 autocast, weights and losses in float32
+    # "bf16": networks under bfloat16 autocast, weights and losses in float32; "auto": that where the device has it
+    precision: str = "auto"
     betas: tuple[float, float] = (0.5, 0.9)  # Adam's
     ema_decay: float = DECAY  # of the averaged weights (nn.averaged)
     sample_average: bool = True  # whether sample() takes the averaged weights unless it is told
@@ -142,10 +145,17 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def resolve(kind: type[Kind], preset: str | None, options: dict[str, Any], family: str = "wgan-gp") -> Kind:
+def resolve(
+    kind: type[Kind],
+    preset: str | None,
+    options: dict[str, Any],
+    family: str = "wgan-gp",
+    device: torch.device | None = None,
+) -> Kind:
     """The configuration of a kind of training with options replaced, checked.
 
-    preset: None takes the family's. Raises UserError for unknown names, options that the kind would have no use for,
+    preset: None takes the family's. device: where it will run, which settles a precision that is "auto".
+    Raises UserError for unknown names, options that the kind would have no use for,
     and senseless values.
     """
     if family not in FAMILIES:
@@ -160,7 +170,10 @@ def resolve(kind: type[Kind], preset: str | None, options: dict[str, Any], famil
             raise UserError(f"{kind.alone}: leave out {', '.join(meaningless)}")
         raise UserError(f"unknown option {strange[0]!r}: one of {', '.join(known)}")
     of_preset = {name: value for name, value in (PRESETS[chosen] | own).items() if name in known}
-    return checked(kind(**of_preset | options))
+    config = checked(kind(**of_preset | options))
+    if device is None or config.precision != "auto":
+        return config
+    return replace(config, precision="bf16" if native_bf16(device) else "32")
 
 
 def said(config: Adversarial, preset: str, family: str) -> str:

@@ -37,7 +37,8 @@ def teach_critic(
     """
     gan = declared(gan)
     source = gan if gan.generator.embedding_dim is None else in_class_space(gan)
-    config, where = resolve(Adversarial, None, {"steps": steps} | options, gan.family), pick_device(device)
+    where = pick_device(device)
+    config = resolve(Adversarial, None, {"steps": steps} | options, gan.family, where)
     if isinstance(images, str | Path):
         images = few_shot(images, image_shape=tuple(source.generator.image_shape), resize=True)
     pictures = target_images(images, source)

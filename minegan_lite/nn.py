@@ -147,6 +147,19 @@ def pick_device(device: str) -> torch.device:
     return where
 
 
+def native_bf16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16 itself: GPUs from Ampere on, CPUs with AVX-512's or AMX's instructions.
+
+    Where it does, an error of mining was as small over five seeds, and a step took half the time (the ledger's
+    benchmarks/mining_step); where it does not, bfloat16 is slower than float32.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu" or not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
+        return False
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
 def device_of(module: nn.Module) -> torch.device:
     """Where a network's weights lie; the CPU for one that has none."""
     return next(module.parameters(), torch.empty(0)).device

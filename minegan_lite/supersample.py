@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from minegan_lite.files import weights_fingerprint
 from minegan_lite.gan import GAN, Prior
 from minegan_lite.nn import device_of, moving, put_back, still, stream
 from minegan_lite.selector import Selector
@@ -128,14 +129,19 @@ def mixes_rows(generator: nn.Module) -> bool:
 def streams(purpose: str, sources: Sequence[GAN], seed: int) -> list[torch.Generator]:
     """The stream of random numbers of a training, and one for each of its sources; of one source they are the same.
 
-    Those go by the sources' names, not by their places: the order in which sources are given must not matter.
+    Those go by the generators' weights, not by places or names: neither the order in which sources are given must
+    matter, nor what a file is called.
     """
     own = stream(purpose, seed)
     if len(sources) == 1:
         return [own, own]
     seen: Counter[str] = Counter()
-    rngs = [own]
+    rngs, hashes = [own], {}  # classes share a generator, which is read once
     for source in sources:
-        rngs.append(stream(f"{purpose} {source.name} {seen[source.name]}", seed))
-        seen[source.name] += 1
+        inner = getattr(source.generator, "generator", source.generator)
+        if inner not in hashes:
+            hashes[inner] = weights_fingerprint(inner)
+        who = f"{hashes[inner]} {getattr(source.generator, 'label', '')}"
+        rngs.append(stream(f"{purpose} {who} {seen[who]}", seed))
+        seen[who] += 1
     return rngs

@@ -32,7 +32,8 @@ class State:
     """All that a training reads and changes: networks and averages, optimizers, draws, the step and its history.
 
     config: a Mining, Tuning or Adapting, or an Adversarial where only a critic is taught. sources, critic: where it
-        starts; the critic is copied, and so are generators that lie on another device. miners: one for each source, trained themselves; None makes new ones.
+        starts; the critic is copied, and so are generators that lie on another device.
+    miners: one for each source, trained themselves; None makes new ones.
     purpose: names the streams of random numbers. released: whether the generators are trained; they are copied then.
     kept: names of the critic's parameters that are not trained (transfer/freezed.py).
     """
@@ -217,7 +218,7 @@ def mine(
     """
     resolve(Mining, preset, options)  # refuses before anything is loaded
     sources, where = sources_of(gan), pick_device(device)
-    config, chosen = resolve(Mining, preset, options, family := sources[0].family), preset or FAMILIES[family][0]
+    config, chosen = resolve(Mining, preset, options, family := sources[0].family, where), preset or FAMILIES[family][0]
     if isinstance(target, str | Path):
         target = few_shot(target, image_shape=tuple(sources[0].generator.image_shape), resize=True)
     images = target_images(target, sources[0])
@@ -256,8 +257,8 @@ def finetune(
     if done < mined.record["steps"]:
         raise UserError(f"stage one is at step {done} of {mined.record['steps']}: finish it before stage two")
     inherited = {key: mined.record[key] for key in ("objective", "loss")}  # what the critic was taught
-    config, preset = resolve(Tuning, mined.record["preset"], inherited | options), mined.record["preset"]
-    where = pick_device(device)
+    where, preset = pick_device(device), mined.record["preset"]
+    config = resolve(Tuning, preset, inherited | options, device=where)
     images = target_images(target, mined.sources[0])
     with fitting(mined.sources, config, where):
         check_sources(mined.sources, released=True)

@@ -54,6 +54,14 @@ def seeded() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def same_precision(monkeypatch) -> None:
+    """precision="auto" is float32 in the tests, on processors with bfloat16, too: bounds are derived for one dtype."""
+    import minegan_lite.config  # here, as above
+
+    monkeypatch.setattr(minegan_lite.config, "native_bf16", lambda device: False)
+
+
 @pytest.fixture
 def serve(monkeypatch):
     """A function: a folder → the address under which a local server offers it, until the test ends."""

@@ -30,7 +30,7 @@ from tiny import tiny_gan, tiny_target  # noqa: E402
 from minegan_lite import few_shot, finetune, mine, transfer, zoo  # noqa: E402
 
 FILE = Path(__file__).with_name("golden.json")
-FAST = {"steps": 6, "batch": 8, "log_every": 2, "save_every": 2, "progress": False, "device": "cpu"}
+FAST = {"steps": 6, "batch": 8, "log_every": 2, "save_every": 2, "progress": False, "device": "cpu", "precision": "32"}
 SHORT = FAST | {"steps": 3, "batch": 4, "log_every": 1}
 
 
@@ -81,7 +81,7 @@ def runs() -> dict[str, Callable[[], object]]:
     found = {
         "one source": lambda: mine(digits, nine, **FAST),
         "one source, bf16, hinge, spectral norm": lambda: mine(
-            digits, nine, **FAST, precision="bf16", loss="hinge", penalty=0.0, spectral_norm=True
+            digits, nine, **FAST | {"precision": "bf16"}, loss="hinge", penalty=0.0, spectral_norm=True
         ),
         "one source, official, fresh critic": lambda: mine(
             digits, nine, preset="official", hidden=(16, 8), activation="tanh", critic_from="fresh", **FAST

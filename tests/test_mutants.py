@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 import minegan_lite as ml
 from minegan_lite import GAN, StandardNormal
+from minegan_lite.files import read_state
 from minegan_lite.networks.mnist import DigitClassifier
-from minegan_lite.runs import read_state
 
 STEPS, BATCH, RATE = 3, 8, 1e-3
 STILL = 1e-30  # a learning rate that changes no float32 weight

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from tiny import tiny_gan, tiny_target
 from torch import nn
 
+from minegan_lite import config, mine
 from minegan_lite import nn as networks
 
 
@@ -34,3 +36,19 @@ def test_average_shares_no_memory_and_follows_buffers():
     net(torch.randn(8, 3))
     average.update_parameters(net)
     assert torch.equal(average.module.running_mean, net.running_mean)
+
+
+def test_precision_auto_is_bfloat16_where_the_device_has_it(monkeypatch):
+    cpu = torch.device("cpu")
+    for native, precision in ((True, "bf16"), (False, "32")):
+        monkeypatch.setattr(config, "native_bf16", lambda device, native=native: native)
+        mined = mine(tiny_gan(), tiny_target(), steps=1, batch=4, device="cpu", progress=False)
+        assert mined.record["precision"] == config.resolve(config.Mining, None, {}, device=cpu).precision == precision
+        asked = mine(tiny_gan(), tiny_target(), steps=1, batch=4, device="cpu", progress=False, precision="32")
+        assert asked.record["precision"] == "32"
+
+
+def test_a_processor_without_the_instructions_computes_in_float32(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert not networks.native_bf16(torch.device("cpu"))
+    assert not networks.native_bf16(torch.device("meta"))

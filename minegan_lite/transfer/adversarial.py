@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from minegan_lite.config import Adapting, Kind, resolve
@@ -22,10 +23,10 @@ from minegan_lite.training import train as train_on
 OF_RUNS = {"steps", "seed", "log_every", "save_every"}  # which no paper's recipe is about
 
 
-def recipe(kind: type[Kind], paper: dict[str, Any], options: dict[str, Any]) -> tuple[Kind, str]:
+def recipe(kind: type[Kind], paper: dict[str, Any], options: dict[str, Any], device: torch.device) -> tuple[Kind, str]:
     """The configuration of a method, and what its record calls it: "paper", or what of it the options replaced."""
-    config = resolve(kind, "default", paper | options)
-    own = resolve(kind, "default", paper)
+    config = resolve(kind, "default", paper | options, device=device)
+    own = resolve(kind, "default", paper, device=device)
     changed = [name for name in sorted(options.keys() - OF_RUNS) if getattr(config, name) != getattr(own, name)]
     return config, "paper" + (f" but {', '.join(changed)}" if changed else "")
 
@@ -51,8 +52,8 @@ def train(
     generator, critic: where they start; they are copied. paper: the method's own settings, which options replace. kept:
     names of the critic's parameters that stay. The others as in mine(); options are fields of config.Adapting.
     """
-    config, preset = recipe(Adapting, paper, options)
     where = pick_device(device)
+    config, preset = recipe(Adapting, paper, options, where)
     if critic is None:
         raise UserError(f"{gan.name} has no critic to start from: teach one, teach_critic(gan, images)")
     images = target_images(target, gan)

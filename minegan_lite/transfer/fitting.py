@@ -27,12 +27,12 @@ class Fit:
     """What the fitting of a generator reads and changes (runs.Trained).
 
     gan: the adapted generator with the prior that it is sampled by. learned: what is trained, and saved; it holds the
-    generator.
+    generator. purpose: names the stream of random numbers.
     """
 
-    def __init__(self, gan: GAN, learned: nn.Module, config: Fitting, device: torch.device):
+    def __init__(self, gan: GAN, learned: nn.Module, config: Fitting, device: torch.device, purpose: str):
         self.config, self.device, self.step, self.history = config, device, 0, []
-        self.rng = stream(gan.name, config.seed)
+        self.rng = stream(purpose, config.seed)
         self.rngs = [self.rng]
         self.gan, self.learned = gan, learned.to(device)
         self.average = averaged(gan.generator, config.ema_decay)
@@ -72,7 +72,11 @@ class Asked:
         gan, learned: as of Fit. losses: (indices of the minibatch (n,), its images (n, C, H, W), stream) → the terms of
         the loss. decay: the learning rate at a step, divided by that of the first step.
         """
-        s, images, config = Fit(gan, learned, self.config, self.device), self.images.to(self.device), self.config
+        s, images, config = (
+            Fit(gan, learned, self.config, self.device, self.record["stage"]),
+            self.images.to(self.device),
+            self.config,
+        )
         with Course(s, self.record, **self.course) as course:
             while course.goes_on():
                 pick = torch.randint(len(images), (config.batch,), generator=s.rng).to(self.device)
@@ -107,8 +111,8 @@ def asked(
     own: the method's, which the record keeps too. paper: the method's settings, which options replace. released:
     whether its generator learns in training mode.
     """
-    config, preset = recipe(Fitting, paper, options)
     where = pick_device(device)
+    config, preset = recipe(Fitting, paper, options, where)
     images = target_images(target, gan)
     check_sources([gan], released=released)
     record = describe(method, [gan], target, images, preset, config, where) | own
