@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from minegan_lite.data.download import offline
+from minegan_lite.data.download import offline, sha256
 from minegan_lite.data.images import check_regular
 from minegan_lite.data.impostors import refuse_impostor
 from minegan_lite.errors import UserError
@@ -117,12 +117,6 @@ def fetch(
             write_atomically(_beside(path), (json.dumps(record, indent=1) + "\n").encode())
         _forget(part)
     return record
-
-
-def sha256(path: Path) -> str:
-    """The sha256 of a file, in hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _download(url: str, path: Path, part: Path, known: str, opens: Callable[[Path], None], by_hand: str) -> None:

@@ -214,25 +214,10 @@ def _here(entry: dict[str, Any], folder: Path) -> Path | None:
 
 def _fetched(name: str, entry: dict[str, Any]) -> Path:
     """The weights of an entry, from the repository into the cache. Raises UserError where they cannot be had."""
-    cache = download.cache_folder() / "weights"
-    if download.offline():
-        raise UserError(f"{name} is not part of the package, and MINEGAN_OFFLINE forbids to fetch it")
-    import pooch
-    import requests
-
     from minegan_lite import REFERENCE
 
-    pooch.get_logger().setLevel("WARNING")
-    downloader = pooch.HTTPDownloader(progressbar=True, timeout=(3, 10))  # seconds: to connect, between two chunks
-    url = REMOTE.format(reference=REFERENCE, file=entry["file"])
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        return Path(pooch.retrieve(url, f"sha256:{entry['sha256']}", entry["file"], cache, downloader=downloader))
-    except (requests.RequestException, OSError, ValueError) as error:  # ValueError: pooch met another hash
-        raise UserError(
-            f"the weights of {name} cannot be fetched ({type(error).__name__}): put {url} into {cache}, "
-            "or use a checkout of the repository"
-        ) from None
+    url, folder = REMOTE.format(reference=REFERENCE, file=entry["file"]), download.cache_folder() / "weights"
+    return download.fetched(url, entry["sha256"], folder, f"the weights of {name}", progress=True)
 
 
 def _build(entry: dict[str, Any]) -> nn.Module:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minegan_lite.data import download
-from minegan_lite.data.download import fetched
 from minegan_lite.errors import UserError
 
 SIZE = 299
@@ -80,28 +79,15 @@ def torchvision_inception() -> TorchvisionInception:
     """
     from torchvision import models
 
-    weights, folder = models.Inception_V3_Weights.IMAGENET1K_V1, str(download.cache_folder())
-    state = fetched(
-        Path(weights.url).name,
-        lambda: weights.get_state_dict(model_dir=folder, check_hash=True, progress=False, weights_only=True),
-    )
+    state = download.torchvision_weights(models.Inception_V3_Weights.IMAGENET1K_V1)
     network = models.inception_v3(weights=None, init_weights=False, transform_input=False)
     network.load_state_dict(state)
     network.fc = nn.Identity()
     return TorchvisionInception(network.eval())
 
 
-def _fid_weights() -> str:
-    import pooch
-
-    pooch.get_logger().setLevel("WARNING")
-    downloader = pooch.HTTPDownloader(timeout=(3, 10))  # seconds: to connect, between two chunks
-    return fetched(
-        FID_WEIGHTS,
-        lambda: pooch.retrieve(
-            FID_URL, f"sha256:{FID_SHA256}", FID_WEIGHTS, download.cache_folder(), downloader=downloader
-        ),
-    )
+def _fid_weights() -> Path:
+    return download.fetched(FID_URL, FID_SHA256, download.cache_folder(), "FID's Inception")
 
 
 def _rgb(x: Tensor) -> Tensor:

@@ -1,13 +1,10 @@
 """What BSA compares images by, beside their pixels: the maps of a frozen network."""
 
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minegan_lite.data import download
-from minegan_lite.data.download import fetched
+from minegan_lite.data.download import torchvision_weights
 from minegan_lite.errors import UserError
 from minegan_lite.gan import GAN
 from minegan_lite.nn import clone
@@ -60,11 +57,7 @@ class VGGMaps(nn.Module):
         super().__init__()
         from torchvision import models
 
-        weights, folder = models.VGG16_Weights.IMAGENET1K_FEATURES, str(download.cache_folder())
-        state = fetched(
-            Path(weights.url).name,
-            lambda: weights.get_state_dict(model_dir=folder, check_hash=True, progress=False, weights_only=True),
-        )
+        state = torchvision_weights(models.VGG16_Weights.IMAGENET1K_FEATURES)
         network = models.vgg16(weights=None, init_weights=False)
         network.load_state_dict(state, strict=False)  # its authors' classifier is not among these weights
         self.layers = network.features[: VGG_RELUS[-1] + 1].eval().requires_grad_(False)

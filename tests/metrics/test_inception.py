@@ -13,12 +13,14 @@ from minegan_lite.errors import UserError
 from minegan_lite.metrics import inception
 from minegan_lite.metrics.features import features_of, signature
 
+NOWHERE = f"http://127.0.0.1:9/{inception.FID_WEIGHTS}"
+
 
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("MINEGAN_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("MINEGAN_OFFLINE", raising=False)
-    monkeypatch.setattr(inception, "FID_URL", "http://127.0.0.1:9/weights")  # nobody is there
+    monkeypatch.setattr(inception, "FID_URL", NOWHERE)  # nobody is there
     return tmp_path / "cache"
 
 
@@ -62,7 +64,7 @@ def served(monkeypatch, tmp_path):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr(inception, "FID_URL", f"http://127.0.0.1:{server.server_port}/weights")
+    monkeypatch.setattr(inception, "FID_URL", f"http://127.0.0.1:{server.server_port}/{inception.FID_WEIGHTS}")
     monkeypatch.setattr(inception, "FID_SHA256", hashlib.sha256(content).hexdigest())
     yield
     server.shutdown()
@@ -83,9 +85,22 @@ def test_fid_sees_8_bits_as_tensorflow_did(torch_fidelity, served, own_cache):
 
 def test_fetched_once(torch_fidelity, served, monkeypatch):
     inception.fid_inception()
-    monkeypatch.setattr(inception, "FID_URL", "http://127.0.0.1:9/weights")
+    monkeypatch.setattr(inception, "FID_URL", NOWHERE)
     monkeypatch.setenv("MINEGAN_OFFLINE", "1")
     assert inception.fid_inception().network.scale == 2
+
+
+def test_a_damaged_file_of_the_cache_is_fetched_again_but_not_offline(torch_fidelity, served, own_cache, monkeypatch):
+    inception.fid_inception()
+    kept = own_cache / inception.FID_WEIGHTS
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-1])
+    monkeypatch.setenv("MINEGAN_OFFLINE", "1")
+    with pytest.raises(UserError, match="MINEGAN_OFFLINE forbids fetching FID's Inception"):
+        inception.fid_inception()
+    monkeypatch.setenv("MINEGAN_OFFLINE", "0")
+    inception.fid_inception()
+    assert kept.read_bytes() == whole
 
 
 def test_other_weights_than_promised_are_not_opened(torch_fidelity, served, monkeypatch, own_cache):
@@ -98,13 +113,13 @@ def test_other_weights_than_promised_are_not_opened(torch_fidelity, served, monk
 
 def test_a_pickle_of_objects_is_not_opened(torch_fidelity, monkeypatch, tmp_path):
     torch.save(nn.Linear(1, 1), tmp_path / "objects")
-    monkeypatch.setattr(inception, "_fid_weights", lambda: str(tmp_path / "objects"))
+    monkeypatch.setattr(inception, "_fid_weights", lambda: tmp_path / "objects")
     with pytest.raises(pickle.UnpicklingError, match="Weights only"):
         inception.fid_inception()
 
 
 def test_without_the_package_or_the_network_there_is_one_clear_line(torch_fidelity, monkeypatch):
-    with pytest.raises(UserError, match=r"cannot be had .*go online, or put it into") as error:
+    with pytest.raises(UserError, match=r"cannot be fetched .*go online, or put http://127.0.0.1:9/.* into") as error:
         inception.fid_inception()
     assert "\n" not in str(error.value)
     monkeypatch.setenv("MINEGAN_OFFLINE", "1")
