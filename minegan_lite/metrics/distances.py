@@ -10,8 +10,8 @@ from minegan_lite.metrics.checks import all_alike, checked, finite, float_tensor
 from minegan_lite.metrics.pairwise import mean_distance, neighbours
 
 
-def frechet_distance(x: Tensor, y: Tensor) -> float:
-    """‖μ_x − μ_y‖² + Tr(Σ_x + Σ_y − 2(Σ_xΣ_y)^½), ≥ 0, between features (n, d) and (m, d); Σ with 1/(n − 1).
+def frechet_distance(real: Tensor, fake: Tensor) -> float:
+    """‖μ_x − μ_y‖² + Tr(Σ_x + Σ_y − 2(Σ_xΣ_y)^½), ≥ 0, of fakes x (m, d) from reals y (n, d); Σ with 1/(n − 1).
 
     FID's formula (Heusel et al. 2017, Eq. 6) in float64. It is FID itself for the features of fid_inception().
     The trace of the root is computed as the sum of the singular values of AB^T, where A^T A = Σ_x and B^T B = Σ_y. So
@@ -20,8 +20,8 @@ def frechet_distance(x: Tensor, y: Tensor) -> float:
     (FewRows) where n or m does not exceed d. Raises UserError for fewer than 2 rows, different d, NaN and infinite
     numbers, and features whose squares are no floats.
     """
-    x, y = checked(x, y, at_least=2)
-    n, m, d = len(x), len(y), x.shape[1]
+    y, x = checked(real, fake, at_least=2)
+    n, m, d = len(y), len(x), x.shape[1]
     if min(n, m) <= d:
         warn(
             f"the Fréchet distance of {n} and {m} rows in {d} dimensions is far above that of many rows: "

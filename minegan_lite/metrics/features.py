@@ -47,8 +47,7 @@ def check_shape(shape: tuple[int, ...], classifier: DigitClassifier) -> None:
         channels, height, width = classifier.image_shape
         raise UserError(
             f"the digit network judges {height}×{width} grey images ({channels}, {height}, {width}) only, "
-            f"these have shape {tuple(shape)}: take features_of(images, network) by a network of your own (or "
-            "fid_inception()), and measure(frechet_distance, real=…, fake=…) with them"
+            f"these have shape {tuple(shape)}: give lite0(), or a network of your own, to evaluate or features_of"
         )
 
 
@@ -126,3 +125,8 @@ def signature(network: nn.Module) -> str:
     else:
         name = getattr(network, "name", type(network).__name__)
     return f"{name}/{weights_fingerprint(network)[:12]}"
+
+
+def label_of(network: nn.Module) -> str:
+    """What a distance on these features is called by, "KID (Lite0)": the network's `label`, or else its class."""
+    return getattr(network, "label", type(network).__name__)

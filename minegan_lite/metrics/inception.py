@@ -23,6 +23,7 @@ class FIDInception(nn.Module):
     """RGB (n, 3, H, W) in [−1, 1] → (n, 2048): rounded to 8 bits, enlarged as TensorFlow 1 did, pooled features."""
 
     name = "inception-2015-12-05/2048/8-bit/tf1-bilinear-299"
+    label = "Inception"
 
     def __init__(self, network: nn.Module):
         super().__init__()
@@ -40,6 +41,7 @@ class TorchvisionInception(nn.Module):
     """
 
     name = "torchvision-inception-v3/2048/bilinear-antialias-299"
+    label = "torchvision's Inception"
 
     def __init__(self, network: nn.Module):
         super().__init__()
