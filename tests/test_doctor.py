@@ -1,10 +1,13 @@
 """The doctor tells what is there, and what is wrong."""
 
+import hashlib
 import platform
 
 import torch
 
 from minegan_lite import __version__, doctor, zoo
+from minegan_lite.data import packages
+from minegan_lite.metrics import pictures
 
 
 def test_report_names_versions_device_data_and_weights(monkeypatch, tmp_path):
@@ -36,3 +39,15 @@ def test_report_tells_what_is_here_from_what_would_be_fetched(monkeypatch, tmp_p
     assert others
     assert here == f"{len(packaged)} whole: {', '.join(packaged)}"
     assert absent == f"{len(others)} not here, fetched when first loaded: {', '.join(others)}"
+
+
+def test_report_tells_whether_the_judge_of_pictures_is_here_and_whole(monkeypatch, tmp_path):
+    monkeypatch.setenv("MINEGAN_CACHE", str(tmp_path))
+    monkeypatch.setitem(pictures.WEIGHTS, "sha256", hashlib.sha256(b"weights").hexdigest())
+    assert doctor.report()["judge of pictures"].startswith("Lite0, not here: ")
+    where = packages.place(*(pictures.WEIGHTS[key] for key in ("package", "version", "file")))
+    where.parent.mkdir(parents=True)
+    where.write_bytes(b"weights")
+    assert doctor.report()["judge of pictures"] == f"Lite0, whole: {where}"
+    where.write_bytes(b"weight")
+    assert "damaged" in doctor.report()["judge of pictures"]

@@ -1,6 +1,7 @@
 """How good are the samples? Features (the networks) apart from distances (the formulas).
 
-`measure` states any distance with its floor and an interval; `evaluate` is the report of a mined digit generator.
+`measure` states any distance with its floor and an interval; `evaluate` is the report of a mined generator. A measure
+of two sets takes (real, fake); one that asks whom images are near takes the images first, then those it looks among.
 """
 
 from minegan_lite.metrics.checks import FewRows, UnsignedImages
@@ -18,6 +19,7 @@ from minegan_lite.metrics.inception import fid_inception, torchvision_inception
 from minegan_lite.metrics.kernels import kid, kmmd, kmmd_squared, permutation_p_value
 from minegan_lite.metrics.measurement import Measurement, measure
 from minegan_lite.metrics.neighbours import coverage, density, neighbour_accuracy, precision, recall
+from minegan_lite.metrics.pictures import lite0
 
 __all__ = [
     "FewRows",
@@ -38,6 +40,7 @@ __all__ = [
     "kid",
     "kmmd",
     "kmmd_squared",
+    "lite0",
     "mean_variance",
     "measure",
     "nearest",

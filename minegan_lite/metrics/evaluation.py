@@ -14,9 +14,9 @@ from minegan_lite.metrics.checks import FewRows
 from minegan_lite.metrics.distances import copying, frechet_distance, nearest, nearest_other
 from minegan_lite.metrics.features import check_shape, check_values, classifier_error, features_of, label_of, signature
 from minegan_lite.metrics.kernels import kid
-from minegan_lite.metrics.lite0 import lite0
 from minegan_lite.metrics.measurement import against_halves
 from minegan_lite.metrics.neighbours import coverage
+from minegan_lite.metrics.pictures import lite0
 from minegan_lite.networks.mnist import DigitClassifier
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 REPEATS = 10
 NEIGHBOURS = 5
-PICTURES = 500  # in a half, at most: KID is sharp enough there, and a CPU looks at ten times as many in minutes
+PICTURES = 500  # in a half, at most: KID is sharp enough there, and a CPU looks at ten times as many in a minute
 NUMBERS = 2**28  # of all the pictures that are drawn: 1 GB
 PIXELS = 64  # copies of larger pictures are looked for among their thumbnails
 DIGITS = DigitClassifier.image_shape
@@ -75,7 +75,7 @@ def evaluate(
         classifier_error (fraction): over n samples; `floor` is the classifier's own error on the m held-out images.
             None where the target has no digit.
         frechet, coverage.
-    all other images (pictures), on those of `lite0()`, which is fetched once (0.06 s a picture on one CPU core):
+    all other images (pictures), on those of `lite0()`, which is fetched once (0.01 s a picture on one CPU core):
         kid: called "KID (Lite0)", since neither FID nor Inception's KID compares with it. It has no bias, but a large
             spread below some fifty images: see its floor.
         frechet: None unless n exceeds the number of features (1280 of Lite0), since it is mostly bias below.
@@ -87,10 +87,10 @@ def evaluate(
             of either side are drawn at random, m being the size of the smaller side. Pictures of more than 64 pixels
             are averaged down to these first. None where there are no training images.
 
-    n: samples to draw; for pictures, at most. `seed` draws samples, halves and the images of copying; `ema` is as in
-    MinedGAN.sample. features: another network, as `features_of` takes it: of pictures, or a DigitClassifier; it runs
-    where it is. Rows name the features and their weights. Coverage takes k = 5, or one less than the half if that has
-    5 images or fewer.
+    n: samples to draw; for pictures, at most. `seed` draws samples, halves and the images of copying; `ema` says which
+    weights `mined.sample` takes. features: another network in the place of these, a DigitClassifier or one that
+    `features_of` takes; it runs where it is, lite0().cuda() on a GPU. The rows name the features and their weights.
+    Coverage takes k = 5, or one less than the half if that has 5 images or fewer.
 
     The floors are a little too good for MNIST: both halves were written by the people of its test split, while a
     generator imitates those of the training split.

