@@ -34,7 +34,7 @@ def ship_gan(
     source = Unmined(gan)
     seen = digit_shares(classifier, source.sample(SAMPLES, seed=0))
     target = data.FewShot(held_out[:0], held_out, settings["name"], None, "mnist", 0)
-    numbers = evaluate(source, target, n=10 * (len(held_out) // 2), classifier=classifier)
+    numbers = evaluate(source, target, n=10 * (len(held_out) // 2), features=classifier)
     config, own = {"width": settings["width"], "latent_dim": settings["latent_dim"]}, None
     if generator.embedding_dim is not None:
         config["classes"] = generator.classes
