@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from minegan_lite import __version__, cli_checkpoints, cli_runs, terminal
 from minegan_lite.errors import UserError
@@ -63,7 +64,7 @@ class Parser(argparse.ArgumentParser):
             self.description = self.description()
         return super().format_help()
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         self.exit(terminal.WRONG, terminal.one_line(f"{self.prog}: error: {message} (see {self.prog} --help)") + "\n")
 
 

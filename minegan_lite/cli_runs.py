@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from minegan_lite.errors import UserError
 
@@ -12,7 +13,7 @@ def read_target(text: str, images: int | None, seed: int, shape: tuple, resize: 
 
     source, colon, digit = text.partition(":")
     if colon and source in ("mnist", "uci-digits"):
-        common = {"n": images, "seed": seed, "image_shape": shape}
+        common: dict[str, Any] = {"n": images, "seed": seed, "image_shape": shape}
         if "=" in digit:
             try:
                 mix = [(int(one), float(share)) for one, share in (part.split("=") for part in digit.split(","))]

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,13 +72,13 @@ def _release(path: Path, file: int) -> None:
 
 def _lock(file: int) -> None:
     """Takes the lock, or raises one of _HELD. A file system that knows no locks lets everyone in."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
+    if sys.platform == "win32":
         import msvcrt
 
         msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
         return
+    import fcntl
+
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -4,7 +4,7 @@ For a generator whose classes are embedded there are two of them, M^z and M^c (S
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from minegan_lite.networks.layers import SMALL, SpectralLinear
 from minegan_lite.networks.style_layers import leaky, pixel_norm
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "relu+pixel_norm": lambda h: pixel_norm(F.relu(h)),
     "leaky_relu": leaky,
@@ -137,13 +137,18 @@ def built(parts: Sequence[dict[str, Any]]) -> Miner | ConditionalMiner:
     return both
 
 
+def _linear(miner: Miner) -> list[nn.Linear]:
+    """A miner's layers, first to last."""
+    return [layer for layer in miner.layers if isinstance(layer, nn.Linear)]
+
+
 @torch.no_grad()
 def paper_init(miner: Miner, rng: torch.Generator) -> None:
     """Supplement A to the letter: every weight ~ N(0, 0.01²), biases zero.
 
     Two such layers shrink |u| by about a hundred, so every sample starts as very nearly the image G(0).
     """
-    for layer in miner.layers:
+    for layer in _linear(miner):
         nn.init.normal_(layer.weight, std=0.01, generator=rng)
         nn.init.zeros_(layer.bias)
 
@@ -157,11 +162,10 @@ def scale_preserving_init(miner: Miner, rng: torch.Generator) -> None:
     ReLU all outputs would share an offset, and the samples a cosine of about 1/π.) Ours, not the paper's.
     """
     mean, std = 0.0, 1.0
-    for layer in miner.layers:
+    for layer in _linear(miner):
         rows, columns = layer.weight.shape
-        gain = (
-            math.sqrt(max(1.0, rows / columns)) / std
-        )  # orthogonal columns spread one unit of variance over more rows
+        # orthogonal columns spread one unit of variance over more rows
+        gain = math.sqrt(max(1.0, rows / columns)) / std
         nn.init.orthogonal_(layer.weight, gain=gain, generator=rng)
         layer.bias.copy_(-mean * layer.weight.sum(1))
         mean, std = _moments(miner.activation)
@@ -170,7 +174,7 @@ def scale_preserving_init(miner: Miner, rng: torch.Generator) -> None:
 @torch.no_grad()
 def glorot_init(miner: Miner, rng: torch.Generator) -> None:
     """The released MNIST code's: Glorot-uniform weights, biases zero."""
-    for layer in miner.layers:
+    for layer in _linear(miner):
         nn.init.xavier_uniform_(layer.weight, generator=rng)
         nn.init.zeros_(layer.bias)
 
@@ -178,7 +182,7 @@ def glorot_init(miner: Miner, rng: torch.Generator) -> None:
 @torch.no_grad()
 def orthogonal_init(miner: Miner, rng: torch.Generator) -> None:
     """The released BigGAN code's: orthogonal weights, and PyTorch's own biases."""
-    for layer in miner.layers:
+    for layer in _linear(miner):
         nn.init.orthogonal_(layer.weight, generator=rng)
         _uniform(layer.bias, layer.in_features, rng)
 
@@ -186,7 +190,7 @@ def orthogonal_init(miner: Miner, rng: torch.Generator) -> None:
 @torch.no_grad()
 def pytorch_init(miner: Miner, rng: torch.Generator) -> None:
     """The released StyleGAN code's, which is PyTorch's own: weights and biases uniform within ±1/√inputs."""
-    for layer in miner.layers:
+    for layer in _linear(miner):
         _uniform(layer.weight, layer.in_features, rng)
         _uniform(layer.bias, layer.in_features, rng)
 
@@ -199,6 +203,7 @@ def _uniform(weight: Tensor, inputs: int, rng: torch.Generator) -> None:
 def _find_norms(miner: Miner, rng: torch.Generator) -> None:
     """Spectral norm's vectors for the weights that an init has made; in training each step refines them further."""
     for layer in miner.layers:
+        assert isinstance(layer, SpectralLinear)
         layer.u.copy_(F.normalize(torch.randn(len(layer.u), generator=rng), dim=0, eps=SMALL))
         for _ in range(15):
             layer.power_iteration()
@@ -211,8 +216,8 @@ def _moments(activation: str) -> tuple[float, float]:
     weights = torch.exp(-h.square() / 2)
     weights /= weights.sum()
     value = ACTIVATIONS[name](h)
-    mean = (weights * value).sum()
-    mean, std = mean.item(), ((weights * (value - mean).square()).sum()).sqrt().item()
+    centre = (weights * value).sum()
+    mean, std = centre.item(), (weights * (value - centre).square()).sum().sqrt().item()
     root = math.hypot(mean, std) if normed else 1.0  # the root of the mean square is what pixel norm divides by
     return mean / root, std / root
 

@@ -79,7 +79,8 @@ def _memory() -> int:
 
 def _end(error: BaseException) -> tuple[int, str] | None:
     """Exit status and line of what ended a command; None for a fault of ours, and for an exit that was asked for."""
-    chain, cause = [], error
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
     while cause is not None and cause not in chain:
         chain.append(cause)
         cause = cause.__cause__ or cause.__context__

@@ -70,8 +70,9 @@ def load(name: str, folder: Path = WEIGHTS) -> GAN:
         known = ", ".join(names(folder)) or "nothing yet"
         raise UserError(f"unknown GAN {name!r}: the zoo holds {known}")
     entry = entries(folder)[name]
-    parts = _read(name, entry, folder)
-    return GAN(parts["generator"], parts["critic"], StandardNormal(parts["generator"].latent_dim), name)
+    generator, critic = _read(name, entry, folder).children()
+    assert isinstance(generator, mnist.Generator)
+    return GAN(generator, critic, StandardNormal(generator.latent_dim), name)
 
 
 def load_all(names: Iterable[str], folder: Path = WEIGHTS) -> list[GAN]:
@@ -94,7 +95,9 @@ def load_classifier(folder: Path = WEIGHTS) -> mnist.DigitClassifier:
     """Our digit classifier, float32 on the CPU, in eval mode. Raises UserError as `load` does."""
     if CLASSIFIER not in entries(folder):
         raise UserError(f"the zoo in {folder} holds no {CLASSIFIER}: reinstall minegan-lite")
-    return _read(CLASSIFIER, entries(folder)[CLASSIFIER], folder)
+    classifier = _read(CLASSIFIER, entries(folder)[CLASSIFIER], folder)
+    assert isinstance(classifier, mnist.DigitClassifier)
+    return classifier
 
 
 def here(name: str, folder: Path = WEIGHTS) -> bool:
@@ -155,12 +158,12 @@ def pack(
         "licence": "MIT", "kind": kind, "architecture": "mnist", "config": config, "digits": digits,
         "card": f"{name}.md", "packaged": beside is None,
     }  # fmt: skip
-    weights = (beside or folder) / entry["file"]
+    weights = (beside or folder) / f"{name}.safetensors"
     listed = entries(folder) if (folder / "manifest.json").exists() else {}
     manifest = json.dumps(dict(sorted((listed | {name: entry}).items())), indent=2) + "\n"
     for path, written in (
         (weights, content),
-        (folder / entry["card"], card.encode()),
+        (folder / f"{name}.md", card.encode()),
         (folder / "manifest.json", manifest.encode()),
     ):
         path.parent.mkdir(parents=True, exist_ok=True)

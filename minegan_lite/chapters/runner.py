@@ -8,8 +8,9 @@ import ast
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -191,7 +192,7 @@ def execute(source: Path, wanted: dict, out: Path, *, timeout: int | None = None
     return target
 
 
-def clean(notebook, private: set[Path] = frozenset()):
+def clean(notebook, private: Collection[Path] = ()):
     """Drop in place what differs between runs or machines: timing, stderr, widgets, paths in `private`.
 
     A widget is nothing without its kernel, and its state is not kept: what stands beside it, a static picture, is.
@@ -210,13 +211,13 @@ def clean(notebook, private: set[Path] = frozenset()):
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-def _tidy(outputs: list, private: set[Path]) -> list:
+def _tidy(outputs: list, private: Collection[Path]) -> list:
     def public(text: str) -> str:
         for path in sorted(map(str, private), key=len, reverse=True):
             text = text.replace(f"{path}{os.sep}", "").replace(path, ".")
         return text
 
-    kept = []
+    kept: list = []
     for output in outputs:
         data = output.get("data", {})
         if output.get("name") == "stderr":
@@ -246,7 +247,7 @@ def violations(record: dict, rows: list[dict]) -> list[str]:
     """
     found = []
     for row in rows:
-        value = record
+        value: Any = record
         for key in row["path"].split("."):
             value = value.get(key) if isinstance(value, dict) else None
         number = isinstance(value, int | float) and not isinstance(value, bool)

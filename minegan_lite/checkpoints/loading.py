@@ -4,7 +4,7 @@ import math
 import re
 import statistics
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +13,14 @@ from minegan_lite.errors import UserError
 from minegan_lite.networks.layers import SpectralNorm
 from minegan_lite.shown import shown
 
+Network = TypeVar("Network", bound=nn.Module)
 Rule = tuple[str, str | Callable[[re.Match], str]]  # a pattern and its replacement, as re.sub takes them
 BOOKKEEPING = (".num_batches_tracked", ".v")  # of batch norm and spectral norm: made anew where a file has none
 VARIANCES = ("running_var", "variances")  # how our names of variances end
 SURPLUS, ROOM = 2, 1 << 23  # numbers that a network may have beyond the file's: noise of 1024×1024 pixels, filters
 
 
-def made(network: Callable[..., nn.Module], state: Mapping[str, Any], *sizes, **options) -> nn.Module:
+def made(network: Callable[..., Network], state: Mapping[str, Any], *sizes: Any, **options: Any) -> Network:
     """network(*sizes, **options), for a network that `state` can fill, before which nothing is allocated.
 
     Raises UserError for one that is far larger: sizes are inferred from single tensors, of which one may be wrong.
@@ -54,13 +55,13 @@ def renamed(network: nn.Module, rules: Sequence[Rule], spectral: Mapping[str, st
 
 
 def fill(
-    network: nn.Module,
+    network: Network,
     state: Mapping[str, Any],
     names: Mapping[str, str],
     *,
     keep: Collection[str] = (),
     ignored: str | None = None,
-) -> nn.Module:
+) -> Network:
     """Copies a tensor of `state` into each tensor of the network's state dict, and returns the network.
 
     names: {key in the network: key in `state`}; keep: the network's keys that stay as they are, as counters of batch
@@ -69,8 +70,8 @@ def fill(
     `shaped` refuses or that has negative variances, and for one left over.
     """
     own = network.state_dict()
-    unnamed = own.keys() - names.keys() - set(keep)
-    if unnamed := [key for key in unnamed if not key.endswith(BOOKKEEPING)]:
+    rest = own.keys() - names.keys() - set(keep)
+    if unnamed := [key for key in rest if not key.endswith(BOOKKEEPING)]:
         raise AssertionError(f"the layout names nothing for the network's {sorted(unnamed)[:4]}")
     for key, theirs in names.items():
         tensor = shaped(state, theirs, tuple(own[key].shape))
@@ -131,14 +132,15 @@ def agreed(state: Mapping[str, Any], *places: tuple[str, int]) -> int:
 
 
 def numbers(state: Mapping[str, Any], pattern: str) -> list[int]:
-    """The numbers that the pattern's group finds at the keys' start, sorted, each once."""
+    """The numbers in the pattern's group where it matches the start of a key, sorted, each once."""
     return sorted({int(match[1]) for key in state if (match := re.match(pattern, key))})
 
 
 def count(state: Mapping[str, Any], pattern: str) -> int:
-    """How many there are of what the pattern numbers from 0, at least 1: what is missing is for `fill` to name.
+    """How many layers, or blocks, the file numbers: the highest number that the pattern finds, plus one; at least 1.
 
-    Raises UserError for a number beyond the count of all tensors, as far as which a list would be made.
+    They count from 0. One that is missing in between is counted, since `fill` names its tensors as missing. Raises
+    UserError for a number beyond the count of all tensors, which is damage: callers make lists of that length.
     """
     last = max(numbers(state, pattern), default=0)
     if last > len(state):
@@ -146,7 +148,7 @@ def count(state: Mapping[str, Any], pattern: str) -> int:
     return 1 + last
 
 
-def iterate(network: nn.Module) -> nn.Module:
+def iterate(network: Network) -> Network:
     """The network after one power iteration in each spectral norm, from its stored u.
 
     For code that iterates in every forward, in eval mode too, without storing the vectors: its σ is then ours.

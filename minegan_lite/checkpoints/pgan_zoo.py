@@ -125,7 +125,7 @@ def _config(state: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises UserError for settings of another network than ours, or of none.
     """
-    config = {"alpha": 0, "lossCriterion": "WGANGP"}
+    config: dict[str, Any] = {"alpha": 0, "lossCriterion": "WGANGP"}
     config |= vars(state["config"]) if isinstance(state.get("config"), Config) else {}
     for name, known in SETTINGS.items():
         if config.get(name, known) != known:

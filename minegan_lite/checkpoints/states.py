@@ -72,9 +72,10 @@ def _values(state: Mapping, seen: set[int]) -> Iterator[tuple[Any, Tensor | np.n
 def _tidied(state: Mapping, done: dict[int, dict | None]) -> dict[str, Any]:
     """done: {id of a dict: what it became, None while its values are looked at}."""
     if id(state) in done:
-        if done[id(state)] is None:
+        before = done[id(state)]
+        if before is None:
             raise UserError("a dict of the checkpoint holds itself: it is damaged, fetch it again")
-        return done[id(state)]
+        return before
     done[id(state)] = None
     under = next((key for key in UNDER if isinstance(state.get(key), Mapping)), None)
     if under is None:

@@ -37,7 +37,7 @@ class FewShot:
 
 
 def few_shot(
-    source: str | Path | Sequence | Tensor,
+    source: str | Path | Sequence[Any] | Tensor,
     *,
     digit: int | None = None,
     mix: Mapping[int, float] | Sequence[tuple[int, float]] | None = None,
@@ -83,7 +83,7 @@ def few_shot(
         raise UserError(f"digits go with the sources 'mnist' and 'uci-digits', not with {short(source)}")
     train, held_out, name, origin = few_images(source, n, seed, image_shape, resize)
     target = FewShot(train, held_out, name, None, origin, seed)
-    if origin != "folder":
+    if not isinstance(source, (str, Path)) or image_shape is None:  # images from memory: nothing to find them by
         return target
     folder = {"source": str(Path(source).resolve()), "image_shape": list(train.shape[1:]), "resize": resize}
     return replace(target, request={**folder, "n": n, "seed": seed})
@@ -126,17 +126,17 @@ def _mixed_digits(source: str, shares: dict[int, float], n: int | None, seed: in
     def allowed(lengths: dict[int, int]) -> float:
         return min(length / shares[digit] for digit, length in lengths.items())
 
-    n = min(n or 1000, allowed({digit: len(part.train) for digit, part in parts.items()}))
-    m = allowed({digit: len(part.held_out) for digit, part in parts.items()})
-    if min(round(n * share) for share in shares.values()) < 2:
-        raise UserError(f"{n:.0f} images at the shares {shares} leave a digit fewer than 2: ask for more")
+    most = min(n or 1000, allowed({digit: len(part.train) for digit, part in parts.items()}))
+    judges = allowed({digit: len(part.held_out) for digit, part in parts.items()})
+    if min(round(most * share) for share in shares.values()) < 2:
+        raise UserError(f"{most:.0f} images at the shares {shares} leave a digit fewer than 2: ask for more")
     rng = torch.Generator().manual_seed(seed)
 
     def shuffled(images: list[Tensor]) -> Tensor:
         together = torch.cat(images)
         return together[torch.randperm(len(together), generator=rng)]
 
-    train = shuffled([part.train[: round(n * shares[digit])] for digit, part in parts.items()])
-    held_out = shuffled([part.held_out[: round(m * shares[digit])] for digit, part in parts.items()])
+    train = shuffled([part.train[: round(most * shares[digit])] for digit, part in parts.items()])
+    held_out = shuffled([part.held_out[: round(judges * shares[digit])] for digit, part in parts.items()])
     name = f"{source}:" + "+".join(f"{digit}×{share:g}" for digit, share in shares.items())
     return FewShot(train, held_out, name, None, source, seed)

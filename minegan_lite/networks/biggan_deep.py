@@ -23,6 +23,9 @@ class TruncationStatistics(nn.Module):
     Batch norm takes them in training too: such rows are no running average, and nothing here updates them.
     """
 
+    means: Tensor
+    variances: Tensor
+
     def __init__(self, channels: int, rows: int, eps: float):
         super().__init__()
         self.eps = eps
@@ -30,13 +33,17 @@ class TruncationStatistics(nn.Module):
         self.register_buffer("variances", torch.ones(rows, channels))
 
     def row(self, truncation: float) -> tuple[Tensor, Tensor]:
-        """Means and variances (c,) of a truncation. Between two rows the weights are the published code's, where the
-        nearer row has the smaller one; by its rounding 0.14, 0.28, 0.56, 0.58 and 0.94 lie between rows."""
-        part, row = math.modf(truncation / (1 / (len(self.means) - 1)))
-        row = int(row)
+        """Means and variances (c,) of a truncation; between two rows, what the published code makes of both.
+
+        That code gives the nearer row the smaller weight, and its rounding puts 0.14, 0.28, 0.56, 0.58 and 0.94 between
+        rows.
+        """
+        part, whole = math.modf(truncation / (1 / (len(self.means) - 1)))
+        row = int(whole)
         if part == 0:
             return self.means[row], self.variances[row]
-        return tuple(table[row] * part + table[row + 1] * (1 - part) for table in (self.means, self.variances))
+        mean, variance = (table[row] * part + table[row + 1] * (1 - part) for table in (self.means, self.variances))
+        return mean, variance
 
 
 class BatchNorm(TruncationStatistics):
@@ -148,7 +155,8 @@ class Generator(nn.Module):
             if str(i) in self.attention:
                 h = self.attention[str(i)](h)
         h = F.relu(self.norm(h, truncation))
-        return torch.tanh(F.conv2d(h, self.to_rgb.normalised_weight()[:3], self.to_rgb.bias[:3], padding=1))
+        weight, bias = self.to_rgb.normalised_weight(), self.to_rgb.get_parameter("bias")
+        return torch.tanh(F.conv2d(h, weight[:3], bias[:3], padding=1))
 
 
 class CriticBlock(nn.Module):

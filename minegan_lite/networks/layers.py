@@ -6,6 +6,7 @@ differ, the difference is an argument.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,21 +17,26 @@ from minegan_lite.errors import UserError
 SMALL = 1e-12  # under a norm that may be 0
 
 
-class SpectralNorm:
-    """Makes a layer divide its weight by the largest singular value, estimated with two vectors (Alg. 1).
+class SpectralNorm(nn.Module):
+    """Makes a layer divide its weight by the weight's largest singular value σ, estimated with two vectors (Alg. 1).
 
-    In training each forward does one power iteration and stores its vectors u and v; in eval mode the stored ones are
-    used as they are, so that the layer is a function of its input alone. σ = uᵀWv, with W (outputs, all else).
+    It goes before the layer's class among the bases. In training each forward does one power iteration and stores its
+    vectors u and v; in eval mode the stored vectors are used unchanged, so that the layer is a function of its input
+    alone. σ = uᵀWv, where W is the weight flattened to (outputs, all other axes).
     """
 
-    def __init__(self, *args, **kwargs):
+    weight: Tensor
+    u: Tensor
+    v: Tensor
+
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.register_buffer("u", torch.empty(len(self.weight)))
         self.register_buffer("v", torch.empty(self.weight[0].numel()))
         self._reset_vectors()
 
     def reset_parameters(self) -> None:
-        super().reset_parameters()
+        super().reset_parameters()  # type: ignore[misc] # of the layer's class, which is the other base
         if "u" in self._buffers:  # not yet when the layer under us is being made
             self._reset_vectors()
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 class Generator(nn.Module):
     """Latent (n, latent_dim) → images (n, 1, 28, 28) in [−1, 1]; `width` is the original's DIM."""
 
-    embedding_dim = None
+    embedding_dim: int | None = None
     image_shape = (1, 28, 28)
 
     def __init__(self, width: int = 32, latent_dim: int = 128):
@@ -49,9 +49,9 @@ class ConditionalGenerator(Generator):
 
     def embed(self, labels: Tensor) -> Tensor:
         """Class numbers (n,) → one-hot rows (n, embedding_dim)."""
-        return F.one_hot(labels, self.embedding_dim).float()
+        return F.one_hot(labels, len(self.classes)).float()
 
-    def forward(self, z: Tensor, embedding: Tensor) -> Tensor:
+    def forward(self, z: Tensor, embedding: Tensor) -> Tensor:  # type: ignore[override]
         return super().forward(torch.cat([z, embedding], dim=1))
 
 

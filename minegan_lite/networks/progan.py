@@ -48,6 +48,7 @@ class Generator(nn.Module):
         self.latent_dim, self.lod, self.norms, self.zoo = latent_dim, lod, norms, zoo
         side = 4 << (len(channels) - 1)
         self.image_shape = (image_channels, side, side)
+        self.project: nn.Module
         if zoo:
             self.project = EqualLinear(latent_dim, channels[0] * 16, ROOT2, after=True)
         else:  # of a 1×1 image: a dense layer with one bias per channel
@@ -69,7 +70,8 @@ class Generator(nn.Module):
         h = self.norm(leaky(h).reshape(len(z), -1, 4, 4))  # (n, c₀, 4, 4)
         h = self.norm(leaky(self.first(h)))
         before = h
-        for conv0, conv1 in self.blocks[:top]:
+        for block in self.blocks[:top]:
+            conv0, conv1 = block.children()
             before = h
             h = self.norm(leaky(conv0(upsample(h))))  # (n, cᵢ, 2r, 2r)
             h = self.norm(leaky(conv1(h)))
@@ -118,7 +120,7 @@ class Critic(nn.Module):
         x = F.avg_pool2d(x, 2**steps)
         h = leaky(self.from_rgb[top](x))  # (n, c, r, r)
         for i in reversed(range(top)):
-            conv0, conv1 = self.blocks[i]
+            conv0, conv1 = self.blocks[i].children()
             h = F.avg_pool2d(leaky(conv1(leaky(conv0(h)))), 2)  # (n, cᵢ, r/2, r/2)
             if fade and i == top - 1:
                 h = (1 - fade) * h + fade * leaky(self.from_rgb[i](F.avg_pool2d(x, 2)))

@@ -127,11 +127,13 @@ class MinibatchStddev(nn.Module):
 
 
 class Resample(nn.Module):
-    """Zeros between pixels, padding, a low-pass filter per channel, every down-th pixel kept ("upfirdn").
+    """Inserts zeros between pixels, pads, filters each channel, and keeps every down-th pixel ("upfirdn").
 
-    taps: the filter along each axis, made to sum to `total`: 2 makes up for the zeros that doubling inserts. before,
-    after: pixels of padding on each side.
+    taps: the low-pass filter along each axis, scaled to sum to `total`: 2 makes up for the zeros that doubling inserts.
+    before, after: pixels of padding on each side.
     """
+
+    kernel: Tensor
 
     def __init__(self, taps: Sequence[float], before: int, after: int, up: int = 1, down: int = 1, total: float = 1.0):
         super().__init__()
@@ -153,16 +155,25 @@ class Resample(nn.Module):
 class StyleGenerator(nn.Module):
     """What both StyleGANs do around their synthesis: z (n, latent_dim) → w (n, style_dim) → images (n, C, R, R).
 
-    mapping: z → w, with `latent_dim` and `style_dim`. A subclass has `synthesis(w, noise=None)`, to which each of the
-    `layers` may also have a w of its own (w+). Buffers: `w_mean` (style_dim,), for truncation, and one constant noise
-    map (1, 1, r, r) for each of `noise_sizes`, drawn from a fixed seed, where a checkpoint brings none.
+    mapping: z → w. A subclass defines `synthesis`, in which each of the `layers` may have a w of its own (w+). Buffers:
+    `w_mean` (style_dim,), for truncation, and one constant noise map (1, 1, r, r) for each of `noise_sizes`, drawn from
+    a fixed seed unless a checkpoint brings its own.
     """
 
-    embedding_dim = None
+    embedding_dim: int | None = None
+    w_mean: Tensor
 
-    def __init__(self, mapping: nn.Module, layers: int, noise_sizes: Sequence[int], image_shape: tuple[int, int, int]):
+    def __init__(
+        self,
+        mapping: nn.Module,
+        latent_dim: int,
+        style_dim: int,
+        layers: int,
+        noise_sizes: Sequence[int],
+        image_shape: tuple[int, int, int],
+    ):
         super().__init__()
-        self.latent_dim, self.style_dim, self.layers = mapping.latent_dim, mapping.style_dim, layers
+        self.latent_dim, self.style_dim, self.layers = latent_dim, style_dim, layers
         self.image_shape, self.mapping, self.noise_sizes = image_shape, mapping, tuple(noise_sizes)
         self.register_buffer("w_mean", torch.zeros(self.style_dim))
         rng = torch.Generator().manual_seed(0)
@@ -172,6 +183,10 @@ class StyleGenerator(nn.Module):
     def forward(self, z: Tensor, truncation: float = 1.0, noise: Sequence[Tensor] | None = None) -> Tensor:
         """Images (n, C, R, R). truncation: ψ, 1 for none, 0 for the mean image; noise: see noise_maps."""
         return self.synthesis(self.truncate(self.mapping(z), truncation), noise)
+
+    def synthesis(self, w: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:
+        """w (n, style_dim) or w+ (n, layers, style_dim) → images (n, C, R, R); noise: see noise_maps."""
+        raise NotImplementedError
 
     def truncate(self, w: Tensor, truncation: float) -> Tensor:
         """w (n, style_dim) or (n, layers, style_dim) drawn towards the mean: w̄ + ψ(w − w̄) (2019, App. B)."""
@@ -205,12 +220,13 @@ class StyleGenerator(nn.Module):
 class StyleSpace(nn.Module):
     """A StyleGAN as a generator whose latent is w (n, style_dim), or w+ (n, layers·style_dim), layer after layer."""
 
-    embedding_dim = None
+    embedding_dim: int | None = None
 
     def __init__(self, generator: StyleGenerator, per_layer: bool = False):
         super().__init__()
         self.generator, self.image_shape = generator, generator.image_shape
-        self.latent_shape = (generator.layers, generator.style_dim) if per_layer else (generator.style_dim,)
+        w_plus = (generator.layers, generator.style_dim)
+        self.latent_shape = w_plus if per_layer else w_plus[1:]
         self.latent_dim = math.prod(self.latent_shape)
 
     def forward(self, w: Tensor) -> Tensor:
@@ -225,6 +241,11 @@ class StyleSpace(nn.Module):
 
 
 def in_style_space(gan: GAN, per_layer: bool = False) -> GAN:
-    """The same StyleGAN with w, or per layer w+, as its latent space and the mapped z as its prior: mine() takes it."""
+    """The same StyleGAN as a source for mine() whose latent is w, or with per_layer w+; its prior is that of mapped z.
+
+    Raises UserError for a generator that is no StyleGAN of ours.
+    """
+    if not isinstance(gan.generator, StyleGenerator):
+        raise UserError(f"{gan.name} has no style space: only a StyleGAN or StyleGAN2 does, mine it in z")
     space = StyleSpace(gan.generator, per_layer)
     return GAN(space, gan.critic, space.prior, f"{gan.name} in {'w+' if per_layer else 'w'}")

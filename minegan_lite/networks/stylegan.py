@@ -34,7 +34,6 @@ class Mapping(nn.Module):
 
     def __init__(self, latent_dim: int, depth: int):
         super().__init__()
-        self.latent_dim = self.style_dim = latent_dim
         self.layers = nn.ModuleList(EqualLinear(latent_dim, latent_dim, ROOT2) for _ in range(depth))
 
     def forward(self, z: Tensor) -> Tensor:
@@ -121,7 +120,8 @@ class Generator(StyleGenerator):
 
     def __init__(self, channels: Sequence[int] = widths(1024), latent_dim: int = 512, depth: int = 8, fused: int = 5):
         sides = [4 << i for i in range(len(channels))]
-        super().__init__(Mapping(latent_dim, depth), 2 * len(sides), sides, (3, sides[-1], sides[-1]))
+        image_shape = (3, sides[-1], sides[-1])
+        super().__init__(Mapping(latent_dim, depth), latent_dim, latent_dim, 2 * len(sides), sides, image_shape)
         self.constant = nn.Parameter(torch.randn(1, channels[0], 4, 4))
         self.conv1 = EqualConv(channels[0], channels[0], 3, ROOT2)
         self.style0, self.style1 = Style(channels[0], latent_dim), Style(channels[0], latent_dim)
@@ -164,7 +164,8 @@ class Critic(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = self.from_rgb(x)  # (n, c, R, R)
         h = leaky(h) if self.rgb_activation else h
-        for conv0, conv1 in reversed(self.blocks):
+        for block in reversed(self.blocks):
+            conv0, conv1 = block.children()
             h = leaky(conv1(self.blur(leaky(conv0(h)))))  # (n, cᵢ, r/2, r/2)
         h = leaky(self.last(self.stddev(h)))  # (n, c₀, 4, 4)
         return self.score(leaky(self.dense(h)).flatten(1))  # (n, 1)

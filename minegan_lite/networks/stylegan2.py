@@ -44,8 +44,13 @@ class ActiveLinear(EqualLinear):
 class ActiveConv(EqualConv):
     """An EqualConv whose bias is part of the activation."""
 
-    def __init__(self, *sizes: int, clamp: float | None, share: float = 1, **options: int):
-        super().__init__(*sizes, **options)
+    bias: nn.Parameter
+
+    def __init__(
+        self, c_in: int, c_out: int, kernel: int, *, clamp: float | None, share: float = 1, stride: int = 1,
+        padding: int | None = None,
+    ):  # fmt: skip
+        super().__init__(c_in, c_out, kernel, stride=stride, padding=padding)
         self.clamp, self.share = clamp, share
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,7 +63,6 @@ class Mapping(nn.Module):
 
     def __init__(self, latent_dim: int, style_dim: int, depth: int):
         super().__init__()
-        self.latent_dim, self.style_dim = latent_dim, style_dim
         sizes = [latent_dim] + [style_dim] * depth
         self.layers = nn.ModuleList(ActiveLinear(i, o, lr_mul=0.01) for i, o in itertools.pairwise(sizes))
 
@@ -153,7 +157,8 @@ class Generator(StyleGenerator):
         sides = [4 << i for i in range(len(channels))]
         mapping = Mapping(latent_dim, style_dim, depth)
         noise_sizes = [4] + [side for side in sides[1:] for _ in range(2)]
-        super().__init__(mapping, 2 * len(sides), noise_sizes, (image_channels, sides[-1], sides[-1]))
+        image_shape = (image_channels, sides[-1], sides[-1])
+        super().__init__(mapping, latent_dim, style_dim, 2 * len(sides), noise_sizes, image_shape)
         self.constant = nn.Parameter(torch.randn(1, channels[0], 4, 4))
         pairs = list(itertools.pairwise(channels))
         self.convs = nn.ModuleList([StyledConv(channels[0], channels[0], style_dim, False, clamp, ada)])

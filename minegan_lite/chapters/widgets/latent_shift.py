@@ -35,7 +35,7 @@ class Picture(live.Drawn):
 
     _esm = live.front_end("latent_shift.js")
     _css = live.front_end("latent_shift.css")
-    arrows = traitlets.List().tag(sync=True)
+    arrows: traitlets.List = traitlets.List().tag(sync=True)
 
 
 class LatentShift(live.Live):

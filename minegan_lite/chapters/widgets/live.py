@@ -81,7 +81,9 @@ class Live(VBox):
 
     def _ipython_display_(self) -> None:
         # anywidget knows what each front-end wants to be told; only the model to show is another
-        bundle, metadata = self._drawn[0]._repr_mimebundle_()
+        drawn = self._drawn[0]._repr_mimebundle_()
+        assert drawn is not None  # it is where a widget has no front-end, and these have theirs
+        bundle, metadata = drawn
         bundle = {"text/plain": repr(self), WIDGET_VIEW: bundle[WIDGET_VIEW] | {"model_id": self.model_id}}
         display(bundle, raw=True, metadata=metadata)
         display(self._still(), raw=True, display_id=self.model_id)

@@ -66,7 +66,10 @@ class SelectorBars(live.Live):
     ):
         self.supersample_seed = live.seed_control(seed, "supersample (seed)")
         self._truth, self._ema = _checked(truth), ema
-        self._next_seed, self._sample_seed = seed, None
+        self._next_seed = seed
+        self._sample_seed: int | None = None
+        self.images: Tensor  # (N, C, H, W), the supersample shown
+        self.image: Tensor  # (C, H, W), the sample shown, once there is one
         self.shares = Picture(shown=NOTHING | {"line": "nothing mined yet: give mine(…) watch=….update"})
         self.supersample, self.sampled = Picture(shown=NOTHING), Picture(shown=NOTHING)
         self.position = IntSlider(
@@ -182,7 +185,7 @@ class SelectorBars(live.Live):
         """What the last click drew; nothing before the first."""
         if self._sample_seed is None:
             return
-        i = self._mined.chosen(1, seed=self._sample_seed).item()
+        i = int(self._mined.chosen(1, seed=self._sample_seed))
         (image,) = self._mined.sample(1, seed=self._sample_seed, ema=self._ema)
         _check_finite(image)
         name, p = self._mined.sources[i].name, self._mined.selector.probabilities[i]
