@@ -54,7 +54,8 @@ class Miner(nn.Module):
             raise ValueError(f"unknown init {init!r}: one of {', '.join(INITS)}")
         self.sizes, self.activation, self.init, self.spectral_norm = tuple(sizes), activation, init, spectral_norm
         layer = SpectralLinear if spectral_norm else nn.Linear
-        self.layers = nn.ModuleList(layer(a, b) for a, b in pairwise(sizes))
+        # torch gives the elements of such a list no types: each is an nn.Linear
+        self.layers: Any = nn.ModuleList(layer(a, b) for a, b in pairwise(sizes))
         rng = rng or torch.Generator().manual_seed(0)
         INITS[init](self, rng)
         if spectral_norm:
@@ -137,18 +138,13 @@ def built(parts: Sequence[dict[str, Any]]) -> Miner | ConditionalMiner:
     return both
 
 
-def _linear(miner: Miner) -> list[nn.Linear]:
-    """A miner's layers, first to last."""
-    return [layer for layer in miner.layers if isinstance(layer, nn.Linear)]
-
-
 @torch.no_grad()
 def paper_init(miner: Miner, rng: torch.Generator) -> None:
     """Supplement A to the letter: every weight ~ N(0, 0.01²), biases zero.
 
     Two such layers shrink |u| by about a hundred, so every sample starts as very nearly the image G(0).
     """
-    for layer in _linear(miner):
+    for layer in miner.layers:
         nn.init.normal_(layer.weight, std=0.01, generator=rng)
         nn.init.zeros_(layer.bias)
 
@@ -162,7 +158,7 @@ def scale_preserving_init(miner: Miner, rng: torch.Generator) -> None:
     ReLU all outputs would share an offset, and the samples a cosine of about 1/π.) Ours, not the paper's.
     """
     mean, std = 0.0, 1.0
-    for layer in _linear(miner):
+    for layer in miner.layers:
         rows, columns = layer.weight.shape
         # orthogonal columns spread one unit of variance over more rows
         gain = math.sqrt(max(1.0, rows / columns)) / std
@@ -174,7 +170,7 @@ def scale_preserving_init(miner: Miner, rng: torch.Generator) -> None:
 @torch.no_grad()
 def glorot_init(miner: Miner, rng: torch.Generator) -> None:
     """The released MNIST code's: Glorot-uniform weights, biases zero."""
-    for layer in _linear(miner):
+    for layer in miner.layers:
         nn.init.xavier_uniform_(layer.weight, generator=rng)
         nn.init.zeros_(layer.bias)
 
@@ -182,7 +178,7 @@ def glorot_init(miner: Miner, rng: torch.Generator) -> None:
 @torch.no_grad()
 def orthogonal_init(miner: Miner, rng: torch.Generator) -> None:
     """The released BigGAN code's: orthogonal weights, and PyTorch's own biases."""
-    for layer in _linear(miner):
+    for layer in miner.layers:
         nn.init.orthogonal_(layer.weight, generator=rng)
         _uniform(layer.bias, layer.in_features, rng)
 
@@ -190,7 +186,7 @@ def orthogonal_init(miner: Miner, rng: torch.Generator) -> None:
 @torch.no_grad()
 def pytorch_init(miner: Miner, rng: torch.Generator) -> None:
     """The released StyleGAN code's, which is PyTorch's own: weights and biases uniform within ±1/√inputs."""
-    for layer in _linear(miner):
+    for layer in miner.layers:
         _uniform(layer.weight, layer.in_features, rng)
         _uniform(layer.bias, layer.in_features, rng)
 
@@ -203,7 +199,6 @@ def _uniform(weight: Tensor, inputs: int, rng: torch.Generator) -> None:
 def _find_norms(miner: Miner, rng: torch.Generator) -> None:
     """Spectral norm's vectors for the weights that an init has made; in training each step refines them further."""
     for layer in miner.layers:
-        assert isinstance(layer, SpectralLinear)
         layer.u.copy_(F.normalize(torch.randn(len(layer.u), generator=rng), dim=0, eps=SMALL))
         for _ in range(15):
             layer.power_iteration()

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 class Generator(nn.Module):
     """Latent (n, latent_dim) → images (n, 1, 28, 28) in [−1, 1]; `width` is the original's DIM."""
 
-    embedding_dim: int | None = None
+    embedding_dim = None
     image_shape = (1, 28, 28)
 
     def __init__(self, width: int = 32, latent_dim: int = 128):
@@ -41,6 +41,8 @@ class ConditionalGenerator(Generator):
     classes: what its classes are called; embedding_dim is their number.
     """
 
+    embedding_dim: int  # type: ignore[assignment] # the unconditional generator's is None
+
     def __init__(self, width: int = 32, latent_dim: int = 128, classes: Sequence[str] = "0123456789"):
         super().__init__(width, latent_dim + len(classes))
         self.latent_dim, self.embedding_dim, self.classes = latent_dim, len(classes), tuple(classes)
@@ -51,7 +53,7 @@ class ConditionalGenerator(Generator):
         """Class numbers (n,) → one-hot rows (n, embedding_dim)."""
         return F.one_hot(labels, len(self.classes)).float()
 
-    def forward(self, z: Tensor, embedding: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, z: Tensor, embedding: Tensor) -> Tensor:  # type: ignore[override] # as every conditional one
         return super().forward(torch.cat([z, embedding], dim=1))
 
 
