@@ -32,7 +32,7 @@ processors: $(STAMP) ## the tests as other processors would run them, a few hour
 
 lowest: $(STAMP) ## a part of the tests on the lowest versions that pyproject.toml allows, in an environment of its own
 	$(BIN)/uv venv --quiet --clear --python 3.11 --no-python-downloads $(LOWEST)
-	$(BIN)/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct --editable '.[book,test]'
+	$(BIN)/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct --editable '.[book,fid,test]'
 	$(LOWEST)/bin/pytest -n 2 --dist loadfile $(LIBRARY)
 
 kills: $(STAMP) ## kill everything that writes, MINEGAN_KILLS times (200), at moments that MINEGAN_KILLS_SEED draws
