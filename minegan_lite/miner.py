@@ -29,7 +29,7 @@ class Miner(nn.Module):
 
     sizes: one number more than there are layers; the supplement's MNIST miner is (|z|, |z|, |z|).
     activation: between the layers, a name from ACTIVATIONS (the paper names it for Progressive GAN only: ReLU and
-        pixel norm). With "linear" the miner is an affine map, and what it makes of a Gaussian another Gaussian.
+        pixel norm). With "linear" the miner is an affine map, which turns a Gaussian into another Gaussian.
     init: a name from INITS: "paper", "scale-preserving" (default), "glorot", "orthogonal" or "pytorch".
     rng: CPU generator of the initial weights; None takes one seeded with 0.
     spectral_norm: whether each layer's weight is divided by its largest singular value.
@@ -71,8 +71,9 @@ class Miner(nn.Module):
 class ConditionalMiner(nn.Module):
     """M^z and M^c (Sec. 3.3, supplement A): u (n, |u|) → z and a class embedding c side by side, (n, |z| + |c|).
 
-    Two Miners that share u and no weight; a family.ClassSpace gives each half to its input of the generator.
-    z_sizes, embedding_sizes: of M^z and M^c; the supplement's are (128,)·5 + (120,) and (128,)·6. The rest as Miner's.
+    Two Miners have the same input u and share no weights; the generator takes the first |z| numbers as z and the others
+    as c. z_sizes, embedding_sizes: the sizes of M^z and M^c; the supplement's are (128,)·5 + (120,) and (128,)·6. The
+    other arguments are Miner's.
     Raises ValueError for inputs of different lengths, and as Miner does.
     """
 
@@ -100,7 +101,7 @@ class ConditionalMiner(nn.Module):
 
 
 class NoMiner(nn.Module):
-    """z → z: what stands in a miner's place where a method has none (transfer/)."""
+    """z → z: the place of the miner in the results of methods that have none (transfer/)."""
 
     def __init__(self, latent_dim: int):
         super().__init__()
@@ -169,7 +170,7 @@ def scale_preserving_init(miner: Miner, rng: torch.Generator) -> None:
 
 @torch.no_grad()
 def glorot_init(miner: Miner, rng: torch.Generator) -> None:
-    """The released MNIST code's: Glorot-uniform weights, biases zero."""
+    """The initialisation of the released MNIST code: Glorot-uniform weights, biases zero."""
     for layer in miner.layers:
         nn.init.xavier_uniform_(layer.weight, generator=rng)
         nn.init.zeros_(layer.bias)
@@ -177,7 +178,7 @@ def glorot_init(miner: Miner, rng: torch.Generator) -> None:
 
 @torch.no_grad()
 def orthogonal_init(miner: Miner, rng: torch.Generator) -> None:
-    """The released BigGAN code's: orthogonal weights, and PyTorch's own biases."""
+    """The initialisation of the released BigGAN code: orthogonal weights, and PyTorch's own biases."""
     for layer in miner.layers:
         nn.init.orthogonal_(layer.weight, generator=rng)
         _uniform(layer.bias, layer.in_features, rng)
@@ -185,7 +186,7 @@ def orthogonal_init(miner: Miner, rng: torch.Generator) -> None:
 
 @torch.no_grad()
 def pytorch_init(miner: Miner, rng: torch.Generator) -> None:
-    """The released StyleGAN code's, which is PyTorch's own: weights and biases uniform within ±1/√inputs."""
+    """The initialisation of the released StyleGAN code, PyTorch's own: weights and biases uniform in ±1/√inputs."""
     for layer in miner.layers:
         _uniform(layer.weight, layer.in_features, rng)
         _uniform(layer.bias, layer.in_features, rng)
@@ -197,7 +198,7 @@ def _uniform(weight: Tensor, inputs: int, rng: torch.Generator) -> None:
 
 @torch.no_grad()
 def _find_norms(miner: Miner, rng: torch.Generator) -> None:
-    """Spectral norm's vectors for the weights that an init has made; in training each step refines them further."""
+    """Finds spectral norm's vectors for the initial weights; in training each step refines them further."""
     for layer in miner.layers:
         layer.u.copy_(F.normalize(torch.randn(len(layer.u), generator=rng), dim=0, eps=SMALL))
         for _ in range(15):
@@ -205,7 +206,7 @@ def _find_norms(miner: Miner, rng: torch.Generator) -> None:
 
 
 def _moments(activation: str) -> tuple[float, float]:
-    """Mean and standard deviation of activation(h), h ~ N(0, 1), by quadrature; pixel norm's for many channels."""
+    """Mean and standard deviation of activation(h) for h ~ N(0, 1), by quadrature; pixel norm as for many channels."""
     name, _, normed = activation.partition("+")
     h = torch.linspace(-8, 8, 16001, dtype=torch.float64)
     weights = torch.exp(-h.square() / 2)

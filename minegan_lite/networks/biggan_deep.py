@@ -18,9 +18,9 @@ from minegan_lite.networks.layers import ProjectionHead, SelfAttention, Spectral
 
 
 class TruncationStatistics(nn.Module):
-    """Means and variances of channels, a row for each truncation 0, 1/(rows−1), …, 1.
+    """Means and variances of channels: one row for each of the truncations 0, 1/(rows−1), …, 1.
 
-    Batch norm takes them in training too: such rows are no running average, and nothing here updates them.
+    Batch norm uses these rows in training, too. They are no running averages: nothing here updates them.
     """
 
     means: Tensor
@@ -74,7 +74,7 @@ class ConditionalBatchNorm(TruncationStatistics):
 class Block(nn.Module):
     """(n, inputs, h, w) → (n, outputs, h, w), or twice the resolution with `up`; outputs ≤ inputs.
 
-    The shortcut has no weights: it drops the channels that there are too many.
+    The shortcut has no weights: it drops the surplus channels.
     """
 
     def __init__(self, inputs: int, outputs: int, condition_dim: int, rows: int, eps: float, *, up: bool):
@@ -104,9 +104,9 @@ class Block(nn.Module):
 class Generator(nn.Module):
     """Latent (n, latent_dim) and class embedding (n, embedding_dim) → images (n, 3, R, R) in [−1, 1].
 
-    width: the original's ch; attention: the resolutions that self-attention follows; channels: in the place of the
-    published ones, before the first pair of blocks and after each; rows: of the statistics' tables. Raises UserError
-    for a resolution that is not published, unless channels are given.
+    width: the original's ch. attention: the resolutions that self-attention follows. channels: before the first pair of
+    blocks and after each, instead of the published ones. rows: of the tables of statistics. Raises UserError for a
+    resolution that is not published, unless channels are given.
     """
 
     def __init__(
@@ -144,8 +144,11 @@ class Generator(nn.Module):
         return F.embedding(labels, self.embedding.weight.T)
 
     def forward(self, z: Tensor, embedding: Tensor, truncation: float = 1.0) -> Tensor:
-        """truncation, in (0, 1], chooses the row of the statistics, 1 being none; latents drawn with less spread are
-        the prior's matter. Raises UserError for one outside."""
+        """Images (n, 3, R, R). truncation, in (0, 1], chooses the row of the statistics; 1 means no truncation.
+
+        The latents are not changed: whoever draws them draws them truncated. Raises UserError for a truncation out of
+        range.
+        """
         if not 0 < truncation <= 1:
             raise UserError(f"truncation is above 0 and at most 1 (none), got {truncation}")
         condition = torch.cat([z, embedding], dim=1)  # (n, latent_dim + embedding_dim)
@@ -162,7 +165,7 @@ class Generator(nn.Module):
 class CriticBlock(nn.Module):
     """(n, inputs, h, w) → (n, outputs, h, w), or half the resolution with `down`; outputs ≥ inputs.
 
-    The shortcut convolves only the channels that there are too few.
+    The shortcut keeps the input channels and makes the missing ones with a convolution.
     """
 
     def __init__(self, inputs: int, outputs: int, *, down: bool):

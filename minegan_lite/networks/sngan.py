@@ -24,10 +24,10 @@ CRITIC_POOLS = {32: 2, 64: 5, 128: 5, 256: 6}
 class Generator(nn.Module):
     """Latent (n, latent_dim), and with classes an embedding (n, classes) → images (n, 3, R, R) in [−1, 1].
 
-    width: the original's ch; classes: how many, None for an unconditional one; channels: in the place of the published
-    ones, before the first block and after each. Public codes differ in eps (of batch norm), base (ConditionalBatchNorm)
-    and upsample ("nearest" or "bilinear"); the defaults are the authors'. Raises UserError for a resolution that is not
-    published, unless channels are given.
+    width: the original's ch. classes: their number, None for an unconditional generator. channels: before the first
+    block and after each, instead of the published ones. Public codes differ in eps (of batch norm), base (see
+    ConditionalBatchNorm) and upsample ("nearest" or "bilinear"); the defaults are the authors'. Raises UserError for a
+    resolution that is not published, unless channels are given.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """What Progressive GAN and the StyleGANs share: equalised learning rates, normalisations, resampling, style, noise.
 
-Sources: Karras et al. 2018 (Progressive GAN), 2019 (StyleGAN), 2020 (StyleGAN2). Their training draws fresh noise maps
-for every image; here noise is an argument whose default are constants kept in the network, so that images are a
-function of the latent.
+Sources: Karras et al. 2018 (Progressive GAN), 2019 (StyleGAN), 2020 (StyleGAN2). Their training draws new noise maps
+for every image. Here noise is an argument; by default it is constant and kept in the network, so that an image is a
+function of its latent.
 """
 
 import math
@@ -19,10 +19,10 @@ ROOT2 = math.sqrt(2)
 
 
 def widths(resolution: int, base: int = 16384, most: int = 512) -> tuple[int, ...]:
-    """Channels of the blocks from 4×4 up to `resolution`: base / block's resolution, at most `most`.
+    """Channels of the blocks from 4×4 up to `resolution`: base divided by the block's resolution, at most `most`.
 
-    16384 is Progressive GAN's, StyleGAN's and StyleGAN2-ADA paper256's base, 32768 StyleGAN2's. Raises UserError for a
-    resolution that is no power of two, or below 4.
+    base is 16384 for Progressive GAN, StyleGAN and the configuration paper256 of StyleGAN2-ADA, 32768 for StyleGAN2.
+    Raises UserError for a resolution that is below 4 or not a power of two.
     """
     if resolution < 4 or resolution & (resolution - 1):
         raise UserError(f"the resolution must be a power of two, 4 or more, got {resolution}")
@@ -30,9 +30,10 @@ def widths(resolution: int, base: int = 16384, most: int = 512) -> tuple[int, ..
 
 
 def pixel_norm(x: Tensor, reciprocal: bool = False) -> Tensor:
-    """Rows of channels (n, c, …) scaled to mean square 1 (Karras et al. 2018, Sec. 4.2).
+    """x (n, c, …) with the channels of each place scaled to mean square 1 (Karras et al. 2018, Sec. 4.2).
 
-    reciprocal: times 1/√ instead of over √; public codes differ in it, and so in the last bit.
+    reciprocal: multiply by the reciprocal root instead of dividing by the root. Public codes do one or the other, which
+    changes the last bit.
     """
     square = x.square().mean(1, keepdim=True) + 1e-8
     return x * square.rsqrt() if reciprocal else x / square.sqrt()
@@ -46,8 +47,8 @@ def leaky(x: Tensor) -> Tensor:
 class EqualLinear(nn.Module):
     """x (n, d_in) → (n, d_out) with an equalised learning rate (Karras et al. 2018, Sec. 4.1).
 
-    The stored weight is N(0, 1)/lr_mul; at run time it is multiplied by gain·lr_mul/√d_in, the bias by lr_mul. With
-    `after`, weight and bias are as stored, and their result is multiplied by gain·lr_mul/√d_in.
+    The stored weight starts as N(0, 1) divided by lr_mul. Forward multiplies it by gain·lr_mul/√d_in, and the bias by
+    lr_mul. With `after`, forward takes both as stored and multiplies the result by gain·lr_mul/√d_in.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class EqualLinear(nn.Module):
 class EqualConv(nn.Module):
     """x (n, c_in, h, w) → (n, c_out, h, w), equalised as EqualLinear.
 
-    padding: by default what keeps h and w at stride 1.
+    padding: pixels on each side; None for as many as keep h and w at stride 1.
     """
 
     def __init__(
@@ -100,10 +101,11 @@ class EqualConv(nn.Module):
 class MinibatchStddev(nn.Module):
     """x (n, c, h, w) → (n, c + 1, h, w): how much the images of a group differ (Karras et al. 2018, Sec. 3).
 
-    group: images in a group, None for the whole batch; a batch that does not divide by it (or is smaller) takes its
-    largest divisor below. Group members lie a stride apart and the variance is the population's, as in the paper's
-    code; with `contiguous`, as in pytorch_GAN_zoo, they are neighbours, their variance is the unbiased one, a batch
-    that does not divide is one group, and a single image has no deviation.
+    group: images in a group, None for the whole batch. If the batch is smaller, or not a multiple of it, the group has
+    the largest size below that divides the batch. As in the paper's code, the members of a group lie a stride apart in
+    the batch, and the variance is divided by the group's size. With `contiguous`, as in pytorch_GAN_zoo, they are
+    neighbours, the variance is the unbiased one, a batch that is no multiple is one group, and a single image has
+    deviation 0.
     """
 
     def __init__(self, group: int | None = 4, contiguous: bool = False):
