@@ -176,6 +176,9 @@ def test_make_test_is_all_that_ci_runs():
     programs = [line.strip().removeprefix("$(BIN)/") for line in recipe.splitlines()]
     assert programs == ["ruff check", "ruff format --check", "mypy", "pytest $(PYTEST) --cov"]
     assert (ROOT / ".ci" / "run").read_text("utf-8").splitlines()[-1] == "make test"
+    by_hand = (ROOT / "README.md").read_text("utf-8")
+    for program in programs:
+        assert f".venv/bin/{program.replace('$(PYTEST)', '-n 2 --dist loadfile')}" in by_hand
 
 
 def test_the_lowest_versions_are_installed_apart_and_tested():
