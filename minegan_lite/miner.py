@@ -72,8 +72,10 @@ class ConditionalMiner(nn.Module):
     """M^z and M^c (Sec. 3.3, supplement A): u (n, |u|) → z and a class embedding c side by side, (n, |z| + |c|).
 
     Two Miners have the same input u and share no weights; the generator takes the first |z| numbers as z and the others
-    as c. z_sizes, embedding_sizes: the sizes of M^z and M^c; the supplement's are (128,)·5 + (120,) and (128,)·6. The
-    other arguments are Miner's.
+    as c.
+
+    z_sizes, embedding_sizes: the sizes of M^z and M^c; the supplement's are (128,)·5 + (120,) and (128,)·6. The other
+    arguments are Miner's.
     Raises ValueError for inputs of different lengths, and as Miner does.
     """
 
