@@ -4,7 +4,7 @@ import math
 import re
 import statistics
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,6 @@ from minegan_lite.errors import UserError
 from minegan_lite.networks.layers import SpectralNorm
 from minegan_lite.shown import shown
 
-Network = TypeVar("Network", bound=nn.Module)
 Rule = tuple[str, str | Callable[[re.Match], str]]  # a pattern and its replacement, as re.sub takes them
 BOOKKEEPING = (".num_batches_tracked", ".v")  # of batch norm and spectral norm: made anew where a file has none
 VARIANCES = ("running_var", "variances")  # how our names of variances end
@@ -21,7 +20,7 @@ VARIANCES = ("running_var", "variances")  # how our names of variances end
 SURPLUS, ROOM = 2, 1 << 23
 
 
-def made(network: Callable[..., Network], state: Mapping[str, Any], *sizes: Any, **options: Any) -> Network:
+def made(network: Callable[..., nn.Module], state: Mapping[str, Any], *sizes: Any, **options: Any) -> Any:
     """network(*sizes, **options), after a check that `state` has enough numbers to fill it.
 
     The check allocates nothing. Raises UserError for a network that is far larger than the file: each size is inferred
@@ -57,13 +56,13 @@ def renamed(network: nn.Module, rules: Sequence[Rule], spectral: Mapping[str, st
 
 
 def fill(
-    network: Network,
+    network: nn.Module,
     state: Mapping[str, Any],
     names: Mapping[str, str],
     *,
     keep: Collection[str] = (),
     ignored: str | None = None,
-) -> Network:
+) -> nn.Module:
     """Copies a tensor of `state` into each tensor of the network's state dict, and returns the network.
 
     names: {key in the network: key in `state`}. keep: keys of the network whose tensors stay unchanged; the counters of
@@ -151,7 +150,7 @@ def count(state: Mapping[str, Any], pattern: str) -> int:
     return 1 + last
 
 
-def iterate(network: Network) -> Network:
+def iterate(network: nn.Module) -> nn.Module:
     """The network after one power iteration in each spectral norm, started at its stored u.
 
     For weights of code whose every forward, also in eval mode, iterates once and throws the new vectors away: with the

@@ -71,7 +71,8 @@ def generator(state: Mapping[str, Any], averaged: bool) -> nn.Module:
     beyond = "|".join(str(i) for i in range(top + 1, n)) or "none"
     ignored = rf"\.conv1\.[12]\.weight(_flip)?$|^generator\.to_rgb\.|^generator\.progression\.({beyond})\."
     keep = [name for name, _ in network.named_buffers()]  # it keeps neither noise nor the mean w
-    fill(network, own, names, keep=keep, ignored=ignored).measure_w_mean()
+    fill(network, own, names, keep=keep, ignored=ignored)
+    network.measure_w_mean()
     return network
 
 
