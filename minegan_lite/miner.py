@@ -118,7 +118,7 @@ def miner_for(generator: Any, config: Any, rng: torch.Generator) -> Miner | Cond
     outputs = getattr(generator, "sizes", (generator.latent_dim,))
     hidden = outputs[:1] if config.hidden is None else config.hidden
     sizes = [(config.input_dim or outputs[0], *hidden, output) for output in outputs]
-    kind = Miner if len(sizes) == 1 else ConditionalMiner
+    kind: Callable[..., Miner | ConditionalMiner] = Miner if len(sizes) == 1 else ConditionalMiner
     return kind(*sizes, config.activation, config.init, rng, spectral_norm=config.spectral_norm)
 
 
