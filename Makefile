@@ -5,10 +5,15 @@ QUICKSTART := off_manifold_digits
 BIN := .venv/bin
 STAMP := .venv/installed
 PYTEST ?= -n 2 --dist loadfile
+# For `make lowest`: what meets other packages most. Without the chapters, the book and the programs around them.
+LOWEST := _build/lowest
+LIBRARY := $(addprefix tests/, metrics networks data transfer chapters/widgets chapters/test_plots.py \
+	chapters/test_runner.py checkpoints/test_loading.py checkpoints/test_reading.py checkpoints/test_states.py \
+	test_cli.py test_miner.py test_selector.py test_training.py test_zoo.py)
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book test kills processors chapters lock clean
+.PHONY: help book test kills processors lowest chapters lock clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -19,10 +24,16 @@ book: $(STAMP) ## run the quickstart chapter live and build the whole book aroun
 test: $(STAMP) ## everything that CI runs
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/pytest $(PYTEST)
+	$(BIN)/mypy
+	$(BIN)/pytest $(PYTEST) --cov
 
 processors: $(STAMP) ## the tests as other processors would run them, a few hours; PYTEST=… narrows them
 	$(BIN)/python tests/processors $(PYTEST)
+
+lowest: $(STAMP) ## a part of the tests on the lowest versions that pyproject.toml allows, in an environment of its own
+	$(BIN)/uv venv --quiet --clear --python 3.11 --no-python-downloads $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct --editable '.[book,fid,test]'
+	$(LOWEST)/bin/pytest -n 2 --dist loadfile $(LIBRARY)
 
 kills: $(STAMP) ## kill everything that writes, MINEGAN_KILLS times (200), at moments that MINEGAN_KILLS_SEED draws
 	$(BIN)/pytest -rA tests/kills

@@ -11,7 +11,7 @@ mined.save("miner.safetensors")  # ml.load gives it back
 
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from minegan_lite import checkpoints, doctor, transfer, zoo
@@ -69,7 +69,7 @@ _HOMES = {
 }  # fmt: skip
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     module = f"{__name__}.{_HOMES.get(name, name)}"
     if name.startswith("_") or find_spec(module) is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from minegan_lite import __version__, cli_checkpoints, cli_runs, terminal
 from minegan_lite.errors import UserError
@@ -63,7 +64,7 @@ class Parser(argparse.ArgumentParser):
             self.description = self.description()
         return super().format_help()
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         self.exit(terminal.WRONG, terminal.one_line(f"{self.prog}: error: {message} (see {self.prog} --help)") + "\n")
 
 
@@ -77,8 +78,8 @@ def build_parser() -> Parser:
     mine.add_argument(
         "--source", required=True, nargs="+", metavar="SOURCE", help="GANs of the zoo, or public checkpoints"
     )
-    mine.add_argument("--critic", type=path, metavar="FILE", help="of the (first) checkpoint, where it lies in another")
-    mine.add_argument("--layout", metavar="NAME", help="of the (first) checkpoint, by default told from its keys")
+    mine.add_argument("--critic", type=path, metavar="FILE", help="the first checkpoint's critic, if in another file")
+    mine.add_argument("--layout", metavar="NAME", help="the first checkpoint's layout (default: found from its keys)")
     mine.add_argument("--target", required=True, help="mnist:DIGIT, uci-digits:DIGIT, or a folder of images")
     mine.add_argument(
         "--images", type=whole(2), metavar="N", help="target images (default 1000 digits, 4/5 of a folder)"
@@ -89,7 +90,7 @@ def build_parser() -> Parser:
     mine.add_argument(
         "--preset",
         default=None,
-        help="one of the page on the paper's settings, such as paper (default: by the source's family)",
+        help="one from the book's page on the paper's settings, such as paper (default: chosen by the source's family)",
     )
     training_options(mine, steps=600)
     mine.add_argument("--out", required=True, type=path, metavar="RUN", help="run folder, new or to be resumed")
@@ -106,7 +107,7 @@ def build_parser() -> Parser:
     which = sample.add_mutually_exclusive_group(required=True)
     which.add_argument("run", nargs="?", type=path, metavar="RUN", help="a run folder of mine or finetune")
     which.add_argument("--checkpoint", type=path, metavar="FILE", help="a public checkpoint instead")
-    sampling_options(sample, None, "64, of a checkpoint 16")
+    sampling_options(sample, None, "64; 16 of a checkpoint")
     sample.add_argument("--columns", type=whole(1), default=8, help="images in a row (default %(default)s)")
     sample.add_argument("--out", type=path, metavar="PNG", help="the picture (default RUN/samples.png, FILE.png)")
     cli_checkpoints.add_checkpoint_options(sample)
@@ -140,7 +141,7 @@ def build_parser() -> Parser:
 def training_options(parser: Parser, steps: int) -> None:
     parser.add_argument("--steps", type=whole(1), default=steps, help="training steps (default %(default)s)")
     parser.add_argument(
-        "--seed", type=whole(0, SEEDS), default=0, help="of the images and of the training (default %(default)s)"
+        "--seed", type=whole(0, SEEDS), default=0, help="draws the images and starts training (default %(default)s)"
     )
     parser.add_argument("--batch", type=whole(1), metavar="N", help="images in a minibatch (default the preset's)")
     for who in ("miner", "critic"):
@@ -153,12 +154,12 @@ def training_options(parser: Parser, steps: int) -> None:
 
 def sampling_options(parser: Parser, n: int | None, told: str) -> None:
     parser.add_argument("--n", type=whole(1), default=n, help=f"how many samples (default {told})")
-    parser.add_argument("--seed", type=whole(0, SEEDS), default=0, help="of the draw (default %(default)s)")
-    parser.add_argument("--raw", action="store_true", help="raw weights instead of their moving average")
+    parser.add_argument("--seed", type=whole(0, SEEDS), default=0, help="of the samples (default %(default)s)")
+    parser.add_argument("--raw", action="store_true", help="use the raw weights instead of their moving average")
 
 
 def whole(least: int, below: int = 10**15) -> Callable[[str], int]:
-    """What argparse makes a whole number of, not below `least`."""
+    """A type for argparse: whole numbers from `least` to below `below`."""
 
     def number(text: str) -> int:
         if not (text.isdecimal() and len(text) < 30 and least <= int(text) < below):
@@ -169,7 +170,7 @@ def whole(least: int, below: int = 10**15) -> Callable[[str], int]:
 
 
 def path(text: str) -> Path:
-    """What argparse makes a path of: none is empty, which would mean the current folder."""
+    """A type for argparse: a path. An empty one, which would mean the current folder, is refused."""
     if not text:
         raise argparse.ArgumentTypeError("a path must not be empty: write . for the current folder")
     return Path(text)
@@ -205,7 +206,7 @@ def do_finetune(args: argparse.Namespace) -> None:
 
 
 def training_settings(args: argparse.Namespace) -> dict:
-    """The fields of Settings that were given, and those of which the command line has a default."""
+    """The training settings: those that were given, and those with a default of the command line's own."""
     rest = {key: getattr(args, key, None) for key in ("batch", "miner_lr", "critic_lr", "generator_lr")}
     given = {key: value for key, value in rest.items() if value is not None}
     return {"steps": args.steps, "seed": args.seed, "save_every": args.save_every, **given}

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 INSPECT = """
-Reads a public checkpoint of a GAN in full, as `sample --checkpoint` does, and says what it holds. Nothing that a file
-asks to be run is run: a pickle that holds more than tensors is refused. The layout is told from the tensors' names.
+Reads the whole of a GAN's public checkpoint, as `sample --checkpoint` does, and says what it holds. No code in a file
+is ever run: a pickle with more than tensors is refused. The layout is recognised by the tensors' names.
 
 layouts:
   {layouts}
@@ -23,7 +23,7 @@ Where their files are, and what was verified of each layout: the page *Public ch
 
 
 def description() -> str:
-    """What `inspect --help` says; made when it is asked for, since the layouts' modules import torch."""
+    """The text of `inspect --help`; made only when needed, since the layouts' modules import torch."""
     from minegan_lite.checkpoints.about import ABOUT
 
     rows = (f"{name:<22}{about.family:<17}{about.origin}" for name, about in ABOUT.items())
@@ -39,18 +39,18 @@ def add_inspect(commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     inspect.add_argument("file", type=Path, metavar="FILE", help=".pth, .pt, .bin, .npz or .safetensors")
-    inspect.add_argument("--critic", type=Path, metavar="FILE", help="the critic's file, where it lies in another")
-    inspect.add_argument("--layout", metavar="NAME", help="of the file, by default told from its keys")
-    inspect.add_argument("--json", action="store_true", help="the same as JSON on stdout")
+    inspect.add_argument("--critic", type=Path, metavar="FILE", help="the critic, if it is in another file")
+    inspect.add_argument("--layout", metavar="NAME", help="the file's layout (default: found from its keys)")
+    inspect.add_argument("--json", action="store_true", help="print JSON instead of text")
     inspect.set_defaults(call=do_inspect)
 
 
 def add_checkpoint_options(sample: argparse.ArgumentParser) -> None:
-    """Adds to `sample` what only checkpoints know."""
+    """Adds to `sample` the options that apply to checkpoints only."""
     options = sample.add_argument_group("of a checkpoint")
-    options.add_argument("--layout", metavar="NAME", help="by default told from its keys")
-    options.add_argument("--classes", nargs="+", type=int, metavar="I", help="as many images of each (default: drawn)")
-    options.add_argument("--truncation", type=float, metavar="T", help="above 0, at most 1, which is none (default 1)")
+    options.add_argument("--layout", metavar="NAME", help="the file's layout (default: found from its keys)")
+    options.add_argument("--classes", nargs="+", type=int, metavar="I", help="draw these in equal parts (default: any)")
+    options.add_argument("--truncation", type=float, metavar="T", help="above 0, at most 1 (default 1: no truncation)")
 
 
 def do_inspect(args: argparse.Namespace) -> None:
@@ -62,7 +62,7 @@ def do_inspect(args: argparse.Namespace) -> None:
 
 
 def images(args: argparse.Namespace) -> "Tensor":
-    """What `sample --checkpoint` shows, (n, C, H, W)."""
+    """The images of `sample --checkpoint`, (n, C, H, W)."""
     from minegan_lite import checkpoints
 
     gan = checkpoints.load(args.checkpoint, args.layout, averaged=not args.raw)
@@ -72,7 +72,7 @@ def images(args: argparse.Namespace) -> "Tensor":
 
 
 def refuse_checkpoint_options(args: argparse.Namespace) -> None:
-    """Raises UserError where `sample RUN` was given what only a checkpoint has."""
+    """Raises UserError if `sample RUN` was given an option that applies to checkpoints only."""
     for name in ("layout", "classes", "truncation"):
         if getattr(args, name) is not None:
             raise UserError(f"--{name} is of a checkpoint: give --checkpoint FILE in the place of {args.run}")

@@ -1,7 +1,8 @@
-"""What the command line reads and guards: targets, runs, and that no output overwrites what it is made from."""
+"""The command line's part for runs: reads targets and runs, and refuses outputs that would overwrite their inputs."""
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from minegan_lite.errors import UserError
 
@@ -12,7 +13,7 @@ def read_target(text: str, images: int | None, seed: int, shape: tuple, resize: 
 
     source, colon, digit = text.partition(":")
     if colon and source in ("mnist", "uci-digits"):
-        common = {"n": images, "seed": seed, "image_shape": shape}
+        common: dict[str, Any] = {"n": images, "seed": seed, "image_shape": shape}
         if "=" in digit:
             try:
                 mix = [(int(one), float(share)) for one, share in (part.split("=") for part in digit.split(","))]
@@ -28,7 +29,7 @@ def read_target(text: str, images: int | None, seed: int, shape: tuple, resize: 
 
 
 def refuse_unfinished(run: Path) -> None:
-    """Raises UserError, with the step that it is at, for a run that has some to go."""
+    """Raises UserError, with the step that was reached, for a run that has not finished."""
     from minegan_lite import files
 
     with files.reading(run):
@@ -38,7 +39,7 @@ def refuse_unfinished(run: Path) -> None:
 
 
 def read_run(run: Path):
-    """A run's Mined and the target it was trained on, found again. Raises UserError when that has changed."""
+    """A run's Mined, and its target, made again. Raises UserError if the target's images have changed."""
     from minegan_lite import files
     from minegan_lite.data import few_shot
     from minegan_lite.mined import load
@@ -69,18 +70,18 @@ def summarise(mined, out: Path) -> None:
 
 
 def files_of(run: Path, record: dict) -> list[Path]:
-    """What a run is read from: its own files, and those of its sources and its target."""
+    """The files that a run is read from: its own, its sources' and its target's."""
     from minegan_lite import files
 
     with files.reading(run):
         requests = [request or {} for request in record.get("source_requests") or []]
-        files = [request.get(key) for request in requests for key in ("file", "critic")]
+        paths = [request.get(key) for request in requests for key in ("file", "critic")]
         target = (record["target_request"] or {}).get("source")
-        return [run / files.SETTINGS, run / files.STATE, *(Path(file) for file in (*files, target) if file)]
+        return [run / files.SETTINGS, run / files.STATE, *(Path(file) for file in (*paths, target) if file)]
 
 
 def refuse_inputs(out: Path, inputs: Iterable[Path]) -> None:
-    """Raises UserError where writing `out` would change one of the inputs, also through links, or a folder of them."""
+    """Raises UserError if `out` is one of the inputs, also through a link, or lies in a folder that is an input."""
     for file in inputs:
         if (out.exists() and file.exists() and out.samefile(file)) or (
             file.is_dir() and out.resolve().is_relative_to(file.resolve())

@@ -1,4 +1,4 @@
-"""The two ways in which a call can fail on purpose. Each message is one line that says what to do."""
+"""The two errors that the library raises on purpose. Each message is one line that says what to do."""
 
 import operator
 
@@ -10,7 +10,7 @@ class UserError(ValueError):
 
 
 class Diverged(RuntimeError):
-    """Training left the finite numbers, or the critic exploded; the last good checkpoint is kept."""
+    """Losses or weights became infinite or NaN, or the critic exploded; the last good checkpoint is kept."""
 
 
 def whole(value: int, least: int, what: str) -> int:

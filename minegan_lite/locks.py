@@ -3,21 +3,22 @@
 import contextlib
 import errno
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from minegan_lite.errors import UserError
 
-LOCK = ".lock"  # in the folder, while it is written; a killed process leaves it behind, an empty file that no one holds
+LOCK = ".lock"  # in the folder, while it is written; what a killed process leaves behind is an empty file, not a lock
 _HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
 
 @contextlib.contextmanager
 def locked(folder: str | Path) -> Iterator[None]:
-    """Inside: no other process is inside for the same folder. Nothing waits: the second is refused at once.
+    """While one process is inside, any other that tries to enter with the same folder is refused at once.
 
-    A folder that is not there is made, and what was made is removed again where nothing has been put into it.
-    Raises UserError where another process is writing, where the folder cannot be made or written, and for a file.
+    A missing folder is made, and removed afterwards if it is still empty. Raises UserError if another process is
+    writing, if the folder cannot be made or written, and if the path is a file.
     """
     folder = Path(folder)
     if os.path.lexists(folder) and not folder.is_dir():
@@ -34,7 +35,7 @@ def locked(folder: str | Path) -> Iterator[None]:
         finally:
             _release(folder / LOCK, file)
     finally:
-        with contextlib.suppress(OSError):  # the first that is not empty ends it
+        with contextlib.suppress(OSError):  # ends at the first folder that is not empty
             for one in made:
                 one.rmdir()
 
@@ -51,7 +52,7 @@ def _acquire(folder: Path) -> int:
             if error.errno not in _HELD:
                 raise
             raise UserError(f"another process is writing to {folder}: wait for its end, or choose another") from None
-        # its last holder may have removed the file after it was opened here: the lock is that of the path
+        # the last holder may have removed the file after it was opened here: only a lock on the path's file counts
         with contextlib.suppress(OSError):
             if os.path.samestat(os.fstat(file), os.stat(path)):
                 return file
@@ -70,14 +71,14 @@ def _release(path: Path, file: int) -> None:
 
 
 def _lock(file: int) -> None:
-    """Takes the lock, or raises one of _HELD. A file system that knows no locks lets everyone in."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
+    """Takes the lock, or raises an error of _HELD. On a file system without locks everyone is let in."""
+    if sys.platform == "win32":
         import msvcrt
 
         msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
         return
+    import fcntl
+
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

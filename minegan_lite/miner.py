@@ -4,7 +4,7 @@ For a generator whose classes are embedded there are two of them, M^z and M^c (S
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from minegan_lite.networks.layers import SMALL, SpectralLinear
 from minegan_lite.networks.style_layers import leaky, pixel_norm
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "relu+pixel_norm": lambda h: pixel_norm(F.relu(h)),
     "leaky_relu": leaky,
@@ -29,7 +29,7 @@ class Miner(nn.Module):
 
     sizes: one number more than there are layers; the supplement's MNIST miner is (|z|, |z|, |z|).
     activation: between the layers, a name from ACTIVATIONS (the paper names it for Progressive GAN only: ReLU and
-        pixel norm). With "linear" the miner is an affine map, and what it makes of a Gaussian another Gaussian.
+        pixel norm). With "linear" the miner is an affine map, which turns a Gaussian into another Gaussian.
     init: a name from INITS: "paper", "scale-preserving" (default), "glorot", "orthogonal" or "pytorch".
     rng: CPU generator of the initial weights; None takes one seeded with 0.
     spectral_norm: whether each layer's weight is divided by its largest singular value.
@@ -54,7 +54,8 @@ class Miner(nn.Module):
             raise ValueError(f"unknown init {init!r}: one of {', '.join(INITS)}")
         self.sizes, self.activation, self.init, self.spectral_norm = tuple(sizes), activation, init, spectral_norm
         layer = SpectralLinear if spectral_norm else nn.Linear
-        self.layers = nn.ModuleList(layer(a, b) for a, b in pairwise(sizes))
+        # torch gives the elements of such a list no types: each is an nn.Linear
+        self.layers: Any = nn.ModuleList(layer(a, b) for a, b in pairwise(sizes))
         rng = rng or torch.Generator().manual_seed(0)
         INITS[init](self, rng)
         if spectral_norm:
@@ -70,8 +71,11 @@ class Miner(nn.Module):
 class ConditionalMiner(nn.Module):
     """M^z and M^c (Sec. 3.3, supplement A): u (n, |u|) → z and a class embedding c side by side, (n, |z| + |c|).
 
-    Two Miners that share u and no weight; a family.ClassSpace gives each half to its input of the generator.
-    z_sizes, embedding_sizes: of M^z and M^c; the supplement's are (128,)·5 + (120,) and (128,)·6. The rest as Miner's.
+    Two Miners have the same input u and share no weights; the generator takes the first |z| numbers as z and the others
+    as c.
+
+    z_sizes, embedding_sizes: the sizes of M^z and M^c; the supplement's are (128,)·5 + (120,) and (128,)·6. The other
+    arguments are Miner's.
     Raises ValueError for inputs of different lengths, and as Miner does.
     """
 
@@ -99,7 +103,7 @@ class ConditionalMiner(nn.Module):
 
 
 class NoMiner(nn.Module):
-    """z → z: what stands in a miner's place where a method has none (transfer/)."""
+    """z → z: the place of the miner in the results of methods that have none (transfer/)."""
 
     def __init__(self, latent_dim: int):
         super().__init__()
@@ -114,7 +118,7 @@ def miner_for(generator: Any, config: Any, rng: torch.Generator) -> Miner | Cond
     outputs = getattr(generator, "sizes", (generator.latent_dim,))
     hidden = outputs[:1] if config.hidden is None else config.hidden
     sizes = [(config.input_dim or outputs[0], *hidden, output) for output in outputs]
-    kind = Miner if len(sizes) == 1 else ConditionalMiner
+    kind: Callable[..., Miner | ConditionalMiner] = Miner if len(sizes) == 1 else ConditionalMiner
     return kind(*sizes, config.activation, config.init, rng, spectral_norm=config.spectral_norm)
 
 
@@ -159,9 +163,8 @@ def scale_preserving_init(miner: Miner, rng: torch.Generator) -> None:
     mean, std = 0.0, 1.0
     for layer in miner.layers:
         rows, columns = layer.weight.shape
-        gain = (
-            math.sqrt(max(1.0, rows / columns)) / std
-        )  # orthogonal columns spread one unit of variance over more rows
+        # orthogonal columns spread one unit of variance over more rows
+        gain = math.sqrt(max(1.0, rows / columns)) / std
         nn.init.orthogonal_(layer.weight, gain=gain, generator=rng)
         layer.bias.copy_(-mean * layer.weight.sum(1))
         mean, std = _moments(miner.activation)
@@ -169,7 +172,7 @@ def scale_preserving_init(miner: Miner, rng: torch.Generator) -> None:
 
 @torch.no_grad()
 def glorot_init(miner: Miner, rng: torch.Generator) -> None:
-    """The released MNIST code's: Glorot-uniform weights, biases zero."""
+    """The initialisation of the released MNIST code: Glorot-uniform weights, biases zero."""
     for layer in miner.layers:
         nn.init.xavier_uniform_(layer.weight, generator=rng)
         nn.init.zeros_(layer.bias)
@@ -177,7 +180,7 @@ def glorot_init(miner: Miner, rng: torch.Generator) -> None:
 
 @torch.no_grad()
 def orthogonal_init(miner: Miner, rng: torch.Generator) -> None:
-    """The released BigGAN code's: orthogonal weights, and PyTorch's own biases."""
+    """The initialisation of the released BigGAN code: orthogonal weights, and PyTorch's own biases."""
     for layer in miner.layers:
         nn.init.orthogonal_(layer.weight, generator=rng)
         _uniform(layer.bias, layer.in_features, rng)
@@ -185,7 +188,7 @@ def orthogonal_init(miner: Miner, rng: torch.Generator) -> None:
 
 @torch.no_grad()
 def pytorch_init(miner: Miner, rng: torch.Generator) -> None:
-    """The released StyleGAN code's, which is PyTorch's own: weights and biases uniform within ±1/√inputs."""
+    """The initialisation of the released StyleGAN code, PyTorch's own: weights and biases uniform in ±1/√inputs."""
     for layer in miner.layers:
         _uniform(layer.weight, layer.in_features, rng)
         _uniform(layer.bias, layer.in_features, rng)
@@ -197,7 +200,7 @@ def _uniform(weight: Tensor, inputs: int, rng: torch.Generator) -> None:
 
 @torch.no_grad()
 def _find_norms(miner: Miner, rng: torch.Generator) -> None:
-    """Spectral norm's vectors for the weights that an init has made; in training each step refines them further."""
+    """Finds spectral norm's vectors for the initial weights; in training each step refines them further."""
     for layer in miner.layers:
         layer.u.copy_(F.normalize(torch.randn(len(layer.u), generator=rng), dim=0, eps=SMALL))
         for _ in range(15):
@@ -205,14 +208,14 @@ def _find_norms(miner: Miner, rng: torch.Generator) -> None:
 
 
 def _moments(activation: str) -> tuple[float, float]:
-    """Mean and standard deviation of activation(h), h ~ N(0, 1), by quadrature; pixel norm's for many channels."""
+    """Mean and standard deviation of activation(h) for h ~ N(0, 1), by quadrature; pixel norm as for many channels."""
     name, _, normed = activation.partition("+")
     h = torch.linspace(-8, 8, 16001, dtype=torch.float64)
     weights = torch.exp(-h.square() / 2)
     weights /= weights.sum()
     value = ACTIVATIONS[name](h)
-    mean = (weights * value).sum()
-    mean, std = mean.item(), ((weights * (value - mean).square()).sum()).sqrt().item()
+    centre = (weights * value).sum()
+    mean, std = centre.item(), (weights * (value - centre).square()).sum().sqrt().item()
     root = math.hypot(mean, std) if normed else 1.0  # the root of the mean square is what pixel norm divides by
     return mean / root, std / root
 

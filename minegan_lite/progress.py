@@ -9,8 +9,8 @@ from tqdm import tqdm
 def bar(**options: Any) -> tqdm:
     """tqdm's bar, with its options.
 
-    A notebook gets the widget alone: neither stderr, which tools that compare a notebook's outputs take for an error,
-    nor the widget as text, which says something else each time.
+    In a notebook the bar is the widget alone. It writes nothing to stderr, which tools that compare a notebook's
+    outputs take for an error, and no text in place of the widget, which would differ each time.
     """
     if options.get("disable") or not _in_notebook():
         return tqdm(**options)

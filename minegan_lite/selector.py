@@ -11,11 +11,11 @@ WINDOW = 1000  # minibatches, Sec. 3.3
 class Selector:
     """A categorical distribution p over n sources (Sec. 3.3, "Selector").
 
-    A supersample is one image of each source; the critic's highest score wins it. The share of a minibatch's K
-    supersamples that source i wins is p̂_i, and p_i is the average of p̂_i over the last `window` minibatches. So that
-    p_i > 0 holds, as the paper asks, each source is given one win more than it had in the window.
+    A supersample has one image of each source; the source whose image the critic scores highest wins the supersample.
+    p̂_i is the share of a minibatch's K supersamples that source i wins, and p_i is the average of p̂_i over the last
+    `window` minibatches. The paper asks for p_i > 0: one win is therefore added to each source's wins in the window.
 
-    Training counts; afterwards p is fixed. Everything counted is kept, so that `trace` can show how p came about.
+    p changes during training only. All counts are kept, so that `trace` can show the whole course of p.
     Raises ValueError for n or window below 1.
     """
 
@@ -23,7 +23,7 @@ class Selector:
         if n < 1 or window < 1:
             raise ValueError(f"a selector needs at least one source and one minibatch, got n={n}, window={window}")
         self.n, self.window = n, window
-        self._wins: list[list[int]] = []  # of each minibatch and source
+        self._wins: list[list[int]] = []  # one row for each minibatch, one number for each source
 
     def __len__(self) -> int:
         """How many minibatches were counted."""
@@ -35,7 +35,7 @@ class Selector:
 
     @property
     def probabilities(self) -> Tensor:
-        """p (n,), positive, of sum 1; equal shares before the first minibatch."""
+        """p (n,): positive numbers that sum to 1, all equal before the first minibatch."""
         return self.trace()[-1]
 
     def trace(self) -> Tensor:
@@ -49,11 +49,11 @@ class Selector:
         return (in_window / in_window.sum(1, keepdim=True)).float()
 
     def wins(self) -> Tensor:
-        """Supersamples won, by minibatch and source: int64 (minibatches, n); p̂ is a row over its sum."""
+        """Supersamples won by each source in each minibatch, int64 (minibatches, n); a row divided by its sum is p̂."""
         return torch.tensor(self._wins, dtype=torch.int64).reshape(-1, self.n)
 
     def choose(self, n: int, rng: torch.Generator) -> Tensor:
-        """n independent draws of a source by p, int64 (n,): Sec. 3.3's multinomial sampling at inference."""
+        """n sources drawn independently with probabilities p, int64 (n,): the multinomial sampling of Sec. 3.3."""
         return torch.multinomial(self.probabilities, n, replacement=True, generator=rng)
 
     def state_dict(self) -> dict[str, Any]:

@@ -4,10 +4,10 @@ MOST = 200  # characters: every name in the published files is shorter than 80
 
 
 def shown(text: object, most: int = MOST) -> str:
-    """str(text) on one line, without what a terminal would obey: at most so many of its characters, then "…".
+    """str(text) on one line, harmless in a terminal, cut after `most` characters with "…".
 
-    Whatever is not printable (control characters, line ends, marks that turn the direction of writing, halves of
-    surrogate pairs) is escaped as Python escapes it.
+    Characters that cannot be printed (control characters, line ends, marks that turn the direction of writing, halves
+    of surrogate pairs) are escaped as Python escapes them.
     """
     text = str(text)
     cut = text if len(text) <= most else f"{text[:most]}…"

@@ -26,9 +26,10 @@ class Terminated(BaseException):
 
 
 def status(program: str, work: Callable[[], None], goes_on: Callable[[], bool] = lambda: True) -> int:
-    """Does the work, and gives the exit status; one line on stderr, after the program's name, says what stopped it.
+    """Does the work and returns the exit status. If something stopped it, one line on stderr says what.
 
-    goes_on: asked after an interruption or a full disk, whether the same command would go on where it stopped.
+    program: its name, which begins the line. goes_on: called after an interruption or a full disk; says whether the
+    same command would go on where this one stopped.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # printing never fails, whatever letters the terminal knows
@@ -54,14 +55,14 @@ def status(program: str, work: Callable[[], None], goes_on: Callable[[], bool] =
 
 
 def one_line(text: str) -> str:
-    """The text on one line of bearable length, without what a terminal would take as a command."""
+    """The text on one line of at most LONGEST characters, without anything that a terminal takes for a command."""
     text = "".join(c if c.isprintable() else " " if c.isspace() else c.encode("unicode_escape").decode() for c in text)
     text = " ".join(text.split())
     return text if len(text) <= LONGEST else f"{text[: LONGEST * 2 // 3]} … {text[-LONGEST // 4 :]}"
 
 
 def need_memory(count: int, what: str, shape: tuple[int, ...]) -> None:
-    """Raises UserError where so many float32 arrays of this shape are more than the machine's memory."""
+    """Raises UserError if `count` float32 arrays of this shape do not fit into the machine's memory."""
     needed, there = 4 * count, _memory()
     for length in shape:
         needed *= length
@@ -70,7 +71,7 @@ def need_memory(count: int, what: str, shape: tuple[int, ...]) -> None:
 
 
 def _memory() -> int:
-    """Bytes of memory that the machine has; where it does not say, as many as few machines have."""
+    """Bytes of memory in the machine; if the system does not say, a number that few machines exceed."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Windows
@@ -78,8 +79,9 @@ def _memory() -> int:
 
 
 def _end(error: BaseException) -> tuple[int, str] | None:
-    """Exit status and line of what ended a command; None for a fault of ours, and for an exit that was asked for."""
-    chain, cause = [], error
+    """Exit status and message for the error that ended a command; None for our own faults and deliberate exits."""
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
     while cause is not None and cause not in chain:
         chain.append(cause)
         cause = cause.__cause__ or cause.__context__
@@ -104,7 +106,7 @@ def _end(error: BaseException) -> tuple[int, str] | None:
 
 @contextlib.contextmanager
 def _sigterm() -> Iterator[None]:
-    """Inside, SIGTERM raises Terminated. Only a process's main thread may say so."""
+    """Inside, SIGTERM raises Terminated; outside the main thread, where Python allows no handler, nothing changes."""
 
     def stop(*_) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
@@ -122,7 +124,7 @@ def _sigterm() -> Iterator[None]:
 
 
 def _drop_output() -> None:
-    """What could not be written is not tried again when Python ends, which would print a traceback."""
+    """Discards output that could not be written: Python would try again at its end and print a traceback."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stdout.flush()
         return

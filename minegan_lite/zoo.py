@@ -1,7 +1,8 @@
 """The zoo: pretrained weights by name, each with its hash, licence and model card.
 
-What the chapters mine lies in the package. The rest lies in the repository's own weights/, and where there is no
-checkout it is fetched from there, by reference and hash, into the cache.
+The package carries the GANs that the chapters mine. The others are in the repository's weights/ folder. Without a
+checkout they are downloaded from there, at the branch or tag `minegan_lite.REFERENCE`, checked against their hash and
+kept in the cache.
 """
 
 import hashlib
@@ -24,7 +25,8 @@ WEIGHTS = Path(__file__).parent / "weights"
 BESIDE = Path(__file__).parents[1] / "weights"  # in a checkout
 REMOTE = "https://github.com/minegan-lite/minegan-lite/raw/{reference}/weights/{file}"
 CLASSIFIER = "digit-classifier"
-# What an entry of the manifest holds: texts of this form (file and card are never paths), values of this type.
+# The fields of a manifest entry: texts with the form that each must have (no path for file and card), and the types
+# of the other fields.
 TEXTS = {
     "file": r"[\w-]+\.safetensors", "sha256": r"[0-9a-f]{64}", "kind": r"gan|classifier", "architecture": r"mnist",
     "card": r"[\w-]+\.md",
@@ -33,11 +35,14 @@ VALUES = {"bytes": int, "licence": str, "config": dict, "digits": list, "package
 
 
 def entries(folder: Path = WEIGHTS) -> dict[str, dict[str, Any]]:
-    """All of the manifest, GANs and classifier: name → {file, sha256, bytes, licence, kind, architecture, config,
-    digits, card, packaged}; file and card are names in the folder (the file of what is not packaged: in the
-    repository's), kind is "gan" or "classifier".
+    """The whole manifest, which lists the GANs and the digit classifier: {name: entry}.
 
-    Raises UserError where the manifest is missing, cannot be read or does not say all of that.
+    An entry is a dict. file, card: names of the weights and of the model card, without a path. sha256, bytes: of the
+    weights' file. licence. kind: "gan" or "classifier". architecture, config: which networks, and the arguments that
+    make them. digits: the classes that were trained on. packaged: whether the weights' file lies in `folder`; if not,
+    it lies in the weights/ folder of the repository.
+
+    Raises UserError if the manifest is missing or unreadable, or if an entry lacks one of these fields.
     """
     path = folder / "manifest.json"
     try:
@@ -63,21 +68,24 @@ def names(folder: Path = WEIGHTS) -> list[str]:
 def load(name: str, folder: Path = WEIGHTS) -> GAN:
     """The GAN of this name: generator (EMA weights) and critic, float32 on the CPU, in eval mode.
 
-    What the package does not hold is fetched once, with a progress bar. Raises UserError for an unknown name, for a
-    file that is missing or not the one the manifest describes, and where fetching fails or MINEGAN_OFFLINE forbids it.
+    Weights that the package does not carry are downloaded once, with a progress bar. Raises UserError for an unknown
+    name, for a file that is missing or differs from the manifest, and if the download fails or MINEGAN_OFFLINE forbids
+    it.
     """
     if name not in names(folder):
         known = ", ".join(names(folder)) or "nothing yet"
         raise UserError(f"unknown GAN {name!r}: the zoo holds {known}")
     entry = entries(folder)[name]
-    parts = _read(name, entry, folder)
-    return GAN(parts["generator"], parts["critic"], StandardNormal(parts["generator"].latent_dim), name)
+    generator, critic = _read(name, entry, folder).children()
+    assert isinstance(generator, mnist.Generator)
+    return GAN(generator, critic, StandardNormal(generator.latent_dim), name)
 
 
 def load_all(names: Iterable[str], folder: Path = WEIGHTS) -> list[GAN]:
-    """The GANs of these names, in order, "mnist-cond-no-9:4" being the class 4 of a conditional one, shared among them.
+    """The GANs of these names, in their order. "mnist-cond-no-9:4" is class 4 of the conditional GAN mnist-cond-no-9.
 
-    Raises UserError as `load` does, and for a class that the GAN does not have.
+    A conditional GAN is loaded once, and its classes share its networks. Raises UserError as `load` does, and for a
+    class that the GAN does not have.
     """
     loaded: dict[str, dict[str, GAN]] = {}
     for name in names:
@@ -94,11 +102,13 @@ def load_classifier(folder: Path = WEIGHTS) -> mnist.DigitClassifier:
     """Our digit classifier, float32 on the CPU, in eval mode. Raises UserError as `load` does."""
     if CLASSIFIER not in entries(folder):
         raise UserError(f"the zoo in {folder} holds no {CLASSIFIER}: reinstall minegan-lite")
-    return _read(CLASSIFIER, entries(folder)[CLASSIFIER], folder)
+    classifier = _read(CLASSIFIER, entries(folder)[CLASSIFIER], folder)
+    assert isinstance(classifier, mnist.DigitClassifier)
+    return classifier
 
 
 def here(name: str, folder: Path = WEIGHTS) -> bool:
-    """Whether the weights of this name lie on this machine; those that do not are fetched when they are first loaded.
+    """Whether the weights of this name are on this machine; otherwise `load` downloads them.
 
     Raises UserError for a name that the manifest does not have.
     """
@@ -109,10 +119,11 @@ def here(name: str, folder: Path = WEIGHTS) -> bool:
 
 
 def verify(folder: Path = WEIGHTS) -> list[tuple[str, bool, str]]:
-    """(name, whether nothing is wrong, a message) for each entry of the manifest; nothing is fetched.
+    """(name, whether it is in order, a message) for each entry of the manifest; nothing is downloaded.
 
-    What is here is whole and loads, or the message says what is wrong. Of what is not `here`, nothing is wrong; the
-    message says that it is fetched when it is first loaded. Raises UserError as `entries` does.
+    Weights on this machine are in order if their hash is right and they load; otherwise the message says what is wrong.
+    Weights that are not on this machine are in order, too: the message says that they are downloaded at their first
+    use. Raises UserError as `entries` does.
     """
     report = []
     for name, entry in sorted(entries(folder).items()):
@@ -140,9 +151,10 @@ def pack(
 ) -> Path:
     """Writes a network as fp16 safetensors with its model card and manifest entry, and returns the weights' path.
 
-    folder: that of manifest and card, and of the weights unless beside says where else those go.
-    network: for a GAN nn.ModuleDict(generator=…, critic=…), for a classifier itself; config: its constructors'
-    arguments; digits: those it was trained on. Raises UserError where fp16 cannot hold the numbers.
+    folder: where manifest, card and weights are written. beside: another folder for the weights, None for the same.
+    network: for a GAN nn.ModuleDict(generator=…, critic=…), for a classifier the classifier. config: the arguments of
+    their constructors. digits: the digits that the network was trained on. Raises UserError if fp16 cannot hold the
+    weights.
     """
     import safetensors.torch
 
@@ -155,12 +167,12 @@ def pack(
         "licence": "MIT", "kind": kind, "architecture": "mnist", "config": config, "digits": digits,
         "card": f"{name}.md", "packaged": beside is None,
     }  # fmt: skip
-    weights = (beside or folder) / entry["file"]
+    weights = (beside or folder) / f"{name}.safetensors"
     listed = entries(folder) if (folder / "manifest.json").exists() else {}
     manifest = json.dumps(dict(sorted((listed | {name: entry}).items())), indent=2) + "\n"
     for path, written in (
         (weights, content),
-        (folder / entry["card"], card.encode()),
+        (folder / f"{name}.md", card.encode()),
         (folder / "manifest.json", manifest.encode()),
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -205,9 +217,9 @@ def _read(name: str, entry: dict[str, Any], folder: Path) -> nn.Module:
 
 
 def _here(entry: dict[str, Any], folder: Path) -> Path | None:
-    """Where the weights of an entry lie on this machine, None for those that are still to be fetched."""
+    """The path of an entry's weights on this machine, None if they have not been downloaded yet."""
     if entry["packaged"]:
-        return folder / entry["file"]  # there or not: a package without it is damaged
+        return folder / entry["file"]  # even if the file is missing: the package is damaged then
     paths = (BESIDE / entry["file"], download.cache_folder() / "weights" / entry["file"])
     return next((path for path in paths if path.exists()), None)
 

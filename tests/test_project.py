@@ -1,9 +1,11 @@
-"""What the project's files say of each other: one list of dependencies, one version, one address."""
+"""What the project's files say of each other: one list of dependencies, one version, one address, one way to check."""
 
 import importlib.metadata
+import json
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import tomllib
 import zipfile
@@ -13,6 +15,7 @@ import pytest
 import yaml
 from identify.vendor.licenses import LICENSES
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 from pybtex.database import parse_file
@@ -27,6 +30,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+PYTHONS = [f"3.{minor}" for minor in range(30)]
 TEXT = {".cff", ".cfg", ".css", ".ipynb", ".js", ".json", ".lock", ".md", ".py", ".toml", ".yaml", ".yml", ""}
 
 
@@ -119,6 +123,102 @@ def test_the_version_stands_in_one_place():
     assert f"## [{minegan_lite.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
+def test_the_zoo_and_the_notebooks_come_from_the_main_branch_or_the_released_tag():
+    assert minegan_lite.REFERENCE in ("main", f"v{minegan_lite.__version__}")
+
+
+# --- habits -------------------------------------------------------------------------------------------------------
+
+STRICT, *OTHERS = PYPROJECT["tool"]["mypy"]["overrides"]
+UNREAD = [module for other in OTHERS if other.get("ignore_errors") for module in other["module"]]
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in (ROOT / "minegan_lite").rglob("*.py")
+}
+
+
+def matching(patterns: list[str]) -> set[str]:
+    """The modules that mypy's patterns mean; package.* is the package as well as what it holds."""
+    exact = set(patterns)
+    inside = tuple(pattern[:-1] for pattern in patterns if pattern.endswith(".*"))
+    return {module for module in MODULES if module in exact or f"{module}.".startswith(inside)}
+
+
+def test_mypy_is_strict_about_every_public_name():
+    asked = {"disallow_untyped_defs", "disallow_any_generics", "disallow_untyped_calls", "no_implicit_reexport"}
+    assert {key for key, value in STRICT.items() if value is True} >= asked
+    homes = {f"minegan_lite.{home}" for home in minegan_lite._HOMES.values()}
+    assert homes - matching(STRICT["module"]) - matching(UNREAD) <= {"minegan_lite.networks.style_layers"}
+    assert "minegan_lite" in STRICT["module"]
+
+
+def test_mypy_refuses_what_the_public_surface_must_not_hold(tmp_path):
+    """Under the project's own settings, a function without types is an error in a strict module and in no other."""
+    package = tmp_path / "minegan_lite"
+    package.mkdir()
+    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text("utf-8"), encoding="utf-8")
+    for name in ("__init__", "errors", "terminal"):
+        (package / f"{name}.py").write_text("def untyped(x):\n    return x\n", encoding="utf-8")
+    done = subprocess.run([sys.executable, "-m", "mypy"], cwd=tmp_path, capture_output=True, text=True)
+    wrong = sorted(line.partition(":")[0] for line in done.stdout.splitlines() if "no-untyped-def" in line)
+    assert wrong == [f"minegan_lite/{name}.py" for name in ("__init__", "errors")], done.stdout + done.stderr
+
+
+def test_coverage_counts_the_training_path():
+    """Every file that is listed and there is counted, and the list has what a step of training crosses."""
+    listed = {Path(name).stem for name in PYPROJECT["tool"]["coverage"]["run"]["include"]}
+    assert {"training", "mined", "miner", "selector", "gan", "runs"} <= listed
+    assert PYPROJECT["tool"]["coverage"]["report"]["fail_under"] >= 95
+
+
+def test_make_test_is_all_that_ci_runs():
+    recipe = re.search(r"^test:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text("utf-8"), re.M)[1]
+    programs = [line.strip().removeprefix("$(BIN)/") for line in recipe.splitlines()]
+    assert programs == ["ruff check", "ruff format --check", "mypy", "pytest $(PYTEST) --cov"]
+    assert (ROOT / ".ci" / "run").read_text("utf-8").splitlines()[-1] == "make test"
+    by_hand = (ROOT / "README.md").read_text("utf-8")
+    for program in programs:
+        assert f".venv/bin/{program.replace('$(PYTEST)', '-n 2 --dist loadfile')}" in by_hand
+
+
+def test_the_lowest_versions_are_installed_apart_and_tested():
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    recipe = re.search(r"^lowest:.*\n((?:\t.*\n)+)", makefile, re.M)[1]
+    assert "--resolution lowest-direct" in recipe
+    lowest = next(version for version in PYTHONS if version in SpecifierSet(PROJECT["requires-python"]))
+    assert f"--python {lowest} " in recipe
+    (paths,) = re.findall(r"LIBRARY := \$\(addprefix tests/, ([^)]*)\)", makefile)
+    for path in paths.replace("\\", "").split():
+        assert (ROOT / "tests" / path).exists(), path
+
+
+def test_the_guides_name_only_files_that_are_there():
+    for guide in ("CONTRIBUTING.md", "SECURITY.md"):
+        text = (ROOT / guide).read_text(encoding="utf-8")
+        named = re.findall(
+            r"`((?:minegan_lite|tests|data_scripts|book|benchmarks|weights|\.github|\.devcontainer)[\w./]*)", text
+        )
+        paths = [path for path in named if "/" in path and "NAME" not in path]
+        assert len(paths) > 8, guide
+        assert [path for path in paths if not (ROOT / path).exists()] == [], guide
+
+
+def test_the_container_has_a_python_that_the_project_supports():
+    container = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text(encoding="utf-8"))
+    name, version = re.fullmatch(r"(\w+):(\d\.\d+)-\w+", container["image"]).groups()
+    assert name == "python"
+    assert version in SpecifierSet(PROJECT["requires-python"])
+    assert container["onCreateCommand"] == "make .venv/installed"
+    assert re.search(r"^STAMP := \.venv/installed$", (ROOT / "Makefile").read_text("utf-8"), re.M)
+
+
+def test_weaknesses_are_reported_in_private_and_in_one_place():
+    address = f"{CONFIG['repository']['url']}/security/advisories/new"
+    config = yaml.safe_load((ROOT / ".github/ISSUE_TEMPLATE/config.yml").read_text("utf-8"))
+    assert address in (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    assert [link["url"] for link in config["contact_links"]] == [address]
+
+
 def test_code_is_mit_and_the_book_cc_by():
     holder = PROJECT["authors"][0]["name"]
     mit, text = ((ROOT / name).read_text(encoding="utf-8") for name in ("LICENSE", "LICENSE-text"))
@@ -203,6 +303,12 @@ def test_wheel_carries_weights_results_and_tiers(packages):
             assert f"minegan_lite/{file.relative_to(ROOT / 'book').as_posix()}" in wheel
     assert "minegan_lite/claims.yml" in wheel
     assert not [name for name in wheel if name.startswith(("tests/", "book/", "data_scripts/"))]
+
+
+def test_wheel_says_that_it_is_typed(packages):
+    """PEP 561: without the marker, type checkers take everything of an installed package for Any."""
+    wheel, _ = packages
+    assert "minegan_lite/py.typed" in wheel
 
 
 def test_what_the_offline_default_needs_stays_small():

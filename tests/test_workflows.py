@@ -40,6 +40,11 @@ def test_there_are_workflows_for_tests_book_colab_and_the_night():
         ("vendor.github-workflows", list(WORKFLOWS.values())),
         ("custom.github-workflows-require-timeout", list(WORKFLOWS.values())),
         ("vendor.dependabot", [GITHUB / "dependabot.yml"]),
+        ("vendor.github-issue-config", [GITHUB / "ISSUE_TEMPLATE/config.yml"]),
+        (
+            "vendor.github-issue-forms",
+            [GITHUB / f"ISSUE_TEMPLATE/{form}.yml" for form in ("bug", "number", "question")],
+        ),
         ("vendor.citation-file-format", [ROOT / "CITATION.cff"]),
     ],
 )
@@ -140,6 +145,15 @@ def test_other_instruction_sets_are_tried_weekly_and_on_demand():
     assert "tests/processors" in recipe
     texts = [path.read_text(encoding="utf-8") for path in WORKFLOWS.values()] + [recipe]
     assert not [text for text in texts if re.search("ATEN_|ONEDNN_|MKL_|OPENBLAS_", text)]  # they stand in one place
+
+
+def test_the_lowest_versions_are_tried_with_every_pull_request():
+    steps = JOBS["test/lowest"]["steps"]
+    assert steps[-1]["run"] == "make lowest"
+    lowest = next(f"3.{minor}" for minor in range(30) if f"3.{minor}" in SpecifierSet(PROJECT["requires-python"]))
+    assert [step["with"]["python-version"] for step in steps if "setup-python" in step.get("uses", "")] == [lowest]
+    assert "pull_request" in PARSED["test"][True]
+    assert set(re.findall(r"'(\w+)'", JOBS["test/lowest"]["if"])) == {"schedule"}
 
 
 def test_the_weekly_run_takes_the_list_of_chapters_from_the_book():

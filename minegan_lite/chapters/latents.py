@@ -25,9 +25,9 @@ def mean_jacobian(miner: nn.Module, u: Tensor) -> Tensor:
 def main_directions(jacobian: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Right-singular vectors (k, |u|) of a Jacobian (|z|, |u|), and singular values (k,), the largest first.
 
-    N(0, I) has no main directions of its own. These are the miner's: a step along the i-th moves z by its singular
-    value, on average, and along an orthogonal direction of its own. Of the two signs, the one that makes the largest
-    entry positive. Raises UserError for k below 1 or above |u|.
+    N(0, I) itself has no main directions; these are the miner's. On average, a step of length 1 along the i-th moves z
+    by the i-th singular value, and the moves for different i are orthogonal. The sign of a direction is chosen so that
+    its largest entry is positive. Raises UserError for k below 1 or above |u|.
     """
     if not 1 <= k <= jacobian.shape[1]:
         raise UserError(f"the number of directions must lie between 1 and |u| = {jacobian.shape[1]}, got {k}")

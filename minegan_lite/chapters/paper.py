@@ -1,6 +1,6 @@
 """The papers' own numbers, typed once, for tables that put ours beside them: Wang et al. 2020 and its supplement.
 
-At the end stands what the abstracts of two neighbours, Mind2Mind and TransferI2I, say in numbers.
+At the end are the numbers in the abstracts of two other papers, Mind2Mind and TransferI2I.
 """
 
 # Supplement D, Table 4: mining on MNIST, |z| = 128; by (manifold, kind) and digit: FID, classifier error in percent.
@@ -23,7 +23,7 @@ TABLE_4 = {
     ],
 }  # fmt: skip
 
-# Table 1 (top): FID with 200 target images; for red vehicles one for each share of cars, 30, 50 and 70 %.
+# Table 1 (top): FID with 200 target images; red vehicles have three, for targets with 30, 50 and 70 % cars.
 TABLE_1_FID = {
     "red vehicles": {
         "Scratch": (190, 185, 196),
@@ -102,10 +102,10 @@ FIGURE_6 = {
     },
 }
 
-# Supplement C, Table 3: estimated p of cars at a true share of 0.3, by the objective of Eq. 5 and 6.
+# Supplement C, Table 3: estimated p of cars whose true share is 0.3, for the two objectives of Eq. 5 and 6.
 TABLE_3_CARS = {"max": 0.34, "mean": 0.51}
 
-# Supplement F: FID by target: with the critic of one source to start from, and with that of another.
+# Supplement F: the FID of each target when the critic starts from one source's, and when it starts from another's.
 SUPPLEMENT_F_CRITIC = {"tower": (62.4, 61.7), "bedroom": (54.7, 54.3)}
 
 # Abstract of Mind2Mind: training faster than StyleGAN's by "two orders of magnitude", at most.

@@ -33,9 +33,9 @@ def tile(images: Tensor, columns: int = 8, gap: int = 1) -> Tensor:
 
 
 def save_grid(images: Tensor, path: str | Path, columns: int = 8, scale: int = 2) -> Path:
-    """Writes the grid of images as a PNG, each pixel `scale` wide; the file is the whole picture, or what it was.
+    """Writes the grid of images as a PNG, each pixel `scale` wide. If writing fails, the file stays as it was.
 
-    Raises UserError for images that are not finite, and where the file cannot be written.
+    Raises UserError for images that are not finite, and if the file cannot be written.
     """
     from PIL import Image
 
@@ -65,10 +65,10 @@ def grids(columns: int = 8, **named: Tensor) -> "Figure":
 
 
 def latents(u: Tensor, z: Tensor, arrows: int = 60) -> "Figure":
-    """What the miner does to the prior: u (n, d) → z = M(u) (n, d), d the same for both.
+    """What the miner does to the prior: u (n, d) and z = M(u) (n, d).
 
-    Left: the lengths ‖u‖ and ‖z‖. Right: the two directions in which z varies most, with u in the same plane and
-    arrows from u to M(u) for the first few.
+    Left: histograms of the lengths ‖u‖ and ‖z‖. Right: u and z in the plane in which z varies most, with arrows from u
+    to M(u) for the first few.
     """
     from matplotlib.figure import Figure
 

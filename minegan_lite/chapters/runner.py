@@ -8,15 +8,16 @@ import ast
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from minegan_lite.errors import UserError
 
 TIERS = ("smoke", "reader", "full")
-# What a committed notebook says of its kernel: the versions of the machine that ran it are in its record.
+# The kernel that a committed notebook names, without versions: those of the run are in its record.
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python", "pygments_lexer": "ipython3"},
@@ -25,7 +26,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def book() -> Path:
-    """The `book/` folder of the checkout that this package lies in; UserError where there is none."""
+    """The `book/` folder of the checkout around this package. Raises UserError if there is no checkout."""
     folder = _PACKAGE.parent / "book"
     if not (folder / "_toc.yml").is_file():
         raise UserError(
@@ -130,10 +131,10 @@ def run(
 ) -> Path:
     """Execute a copy of a chapter at tier `name` in the folder `out`; return the path of the executed copy.
 
-    The kernel works in `out` (default `_build/chapters/<tier>` in the checkout), and what the chapter records lands
-    in `out/results`: the committed notebook and ledger stay as they are.
-    `timeout` is in seconds and per cell. UserError on an unknown chapter or tier and for a folder that is, or leads
-    into, the book; RuntimeError where a cell fails.
+    The kernel works in `out` (default `_build/chapters/<tier>` in the checkout). The chapter's records are written to
+    `out/results`, so that the committed notebook and ledger stay unchanged.
+    `timeout` is in seconds, for each cell. Raises UserError for an unknown chapter or tier and for a folder that is in
+    the book, also through a link; RuntimeError if a cell fails.
     """
     wanted = tier(chapter, name)
     if chapter not in chapters():
@@ -156,10 +157,10 @@ def own_record(chapter: str, results: Path) -> Path:
 
 
 def execute(source: Path, wanted: dict, out: Path, *, timeout: int | None = None, progress: bool = False) -> Path:
-    """Run the notebook `source` with the parameters `wanted` in the folder `out`, cleaned copy of the same name there.
+    """Run the notebook `source` with the parameters `wanted` in the folder `out`; return the cleaned copy's path.
 
-    UserError on parameters that the notebook does not have, RuntimeError (cell and error) where it fails; the
-    notebook as far as it came is then left at the returned path.
+    The copy has the same name. Raises UserError for parameters that the notebook does not have, and RuntimeError, with
+    the cell and its error, if a cell fails; the copy then holds the notebook up to that cell.
     """
     try:
         import nbformat
@@ -191,10 +192,10 @@ def execute(source: Path, wanted: dict, out: Path, *, timeout: int | None = None
     return target
 
 
-def clean(notebook, private: set[Path] = frozenset()):
+def clean(notebook, private: Collection[Path] = ()):
     """Drop in place what differs between runs or machines: timing, stderr, widgets, paths in `private`.
 
-    A widget is nothing without its kernel, and its state is not kept: what stands beside it, a static picture, is.
+    Widgets are dropped, since they show nothing without their kernel; the static picture in the next output is kept.
     """
     notebook.metadata = type(notebook.metadata)(METADATA)
     for cell in notebook.cells:
@@ -210,13 +211,13 @@ def clean(notebook, private: set[Path] = frozenset()):
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-def _tidy(outputs: list, private: set[Path]) -> list:
+def _tidy(outputs: list, private: Collection[Path]) -> list:
     def public(text: str) -> str:
         for path in sorted(map(str, private), key=len, reverse=True):
             text = text.replace(f"{path}{os.sep}", "").replace(path, ".")
         return text
 
-    kept = []
+    kept: list = []
     for output in outputs:
         data = output.get("data", {})
         if output.get("name") == "stderr":
@@ -246,7 +247,7 @@ def violations(record: dict, rows: list[dict]) -> list[str]:
     """
     found = []
     for row in rows:
-        value = record
+        value: Any = record
         for key in row["path"].split("."):
             value = value.get(key) if isinstance(value, dict) else None
         number = isinstance(value, int | float) and not isinstance(value, bool)

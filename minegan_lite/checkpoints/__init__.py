@@ -57,7 +57,7 @@ class Layout(Protocol):
     def critic(self, state: Mapping[str, Any]) -> nn.Module | None:
         """The critic in the same file, or in the file given as critic; None where `state` holds none.
 
-        In the place of the function stands None in a layout that reads no critics.
+        A layout that reads no critics has `critic = None` in place of the function.
         """
 
 
@@ -86,11 +86,12 @@ def load(
 ) -> GAN:
     """A GAN from a public checkpoint: float32 on the CPU, in eval mode, prior N(0, I); critic None if there is none.
 
-    source: a file (.pth, .pt, .npz, .safetensors) or what it holds; layout: a name of LAYOUTS, by default told from the
-    keys; critic: its file where generator and critic lie in two; averaged: the averaged generator where a file holds
-    both; name: the GAN's, by default the file's or the layout's. Sizes are inferred from the tensors' shapes.
-    Nothing that a file asks to be run is run. Raises UserError for a file that is missing, damaged, hostile, larger
-    than `reading.LIMIT` or in no layout we know, and for a tensor that is missing or misshapen or holds no weights.
+    source: a file (.pth, .pt, .npz, .safetensors), or the dict in it. layout: a layout's name, None to recognise it by
+    the tensors' names. critic: the critic's file, if it has one of its own. averaged: of a file with two generators,
+    whether to take the averaged one. name: of the GAN, by default the file's or the layout's. Sizes are inferred from
+    the tensors' shapes. No code in a file is ever run. Raises UserError for a file that is missing, damaged, hostile,
+    larger than `reading.LIMIT` or in an unknown layout, and for a tensor that is missing, has another shape or does not
+    hold weights.
     """
     return _load(source, layout, critic, averaged, name)[1]
 

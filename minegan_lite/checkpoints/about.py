@@ -1,7 +1,7 @@
-"""Where each layout comes from, under which licences, and what its tests hold it to: facts, typed once.
+"""Where each layout comes from, under which licences, and what its tests check: facts, typed once.
 
-`describe` (and with it `minegan-lite inspect`) and the book's page on checkpoints read them here. They are from the
-repositories' own pages and code; no published file was opened, and whether an address still answers was not checked.
+`describe`, `minegan-lite inspect` and the book's page on checkpoints read the facts here. They were taken from the
+repositories' own pages and code; no published file was opened, and no address was tried.
 """
 
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ UNSTATED = "not stated apart from the code's"
 class About:
     """Facts about a layout.
 
-    family: the architecture's name. origin: owner/name, on GitHub, of the code that writes such files. published: what
-    there is, and where. critic: where the critic lies. code_licence, weights_licence: of theirs, a note and no legal
-    advice. traps: rules in which public codes differ, each of which a test breaks on purpose to see that it shows.
+    family: the architecture's name. origin: owner/name, on GitHub, of the code that writes such files. published: which
+    weights there are, and where. critic: which file the critic is in. code_licence, weights_licence: a note, not legal
+    advice. traps: rules in which public codes differ; a test breaks each of them on purpose and sees other images.
     """
 
     family: str

@@ -1,5 +1,8 @@
-"""StudioGAN's BigGAN: a file of G or G_ema, and one of D. Not BigGAN-PyTorch under other names: eps is 1e-4, and σ is
-that of the stored vectors."""
+"""StudioGAN's BigGAN: one file for G or G_ema, and one for D.
+
+It is not BigGAN-PyTorch with other names: eps is 1e-4, and spectral norm computes σ from the stored vectors without
+another iteration.
+"""
 
 import re
 from collections.abc import Mapping

@@ -16,13 +16,15 @@ from minegan_lite.shown import shown
 Rule = tuple[str, str | Callable[[re.Match], str]]  # a pattern and its replacement, as re.sub takes them
 BOOKKEEPING = (".num_batches_tracked", ".v")  # of batch norm and spectral norm: made anew where a file has none
 VARIANCES = ("running_var", "variances")  # how our names of variances end
-SURPLUS, ROOM = 2, 1 << 23  # numbers that a network may have beyond the file's: noise of 1024×1024 pixels, filters
+# A network may have SURPLUS times the file's numbers, plus ROOM for what a file may lack: noise maps and filters.
+SURPLUS, ROOM = 2, 1 << 23
 
 
-def made(network: Callable[..., nn.Module], state: Mapping[str, Any], *sizes, **options) -> nn.Module:
-    """network(*sizes, **options), for a network that `state` can fill, before which nothing is allocated.
+def made(network: Callable[..., nn.Module], state: Mapping[str, Any], *sizes: Any, **options: Any) -> Any:
+    """network(*sizes, **options), after a check that `state` has enough numbers to fill it.
 
-    Raises UserError for one that is far larger: sizes are inferred from single tensors, of which one may be wrong.
+    The check allocates nothing. Raises UserError for a network that is far larger than the file: each size is inferred
+    from a single tensor, which may be damaged.
     """
     with torch.device("meta"):
         draft = network(*sizes, **options)
@@ -34,10 +36,10 @@ def made(network: Callable[..., nn.Module], state: Mapping[str, Any], *sizes, **
 
 
 def renamed(network: nn.Module, rules: Sequence[Rule], spectral: Mapping[str, str]) -> dict[str, str]:
-    """{key in the network: key in the file} for `fill`, each rule substituted in turn in the network's key.
+    """{key in the network: key in the file} for `fill`: each rule is substituted in the network's key, in turn.
 
-    spectral: what the file calls a spectrally normalised layer's own tensors, such as {"weight": "weight_orig"}; those
-    that it does not name stay as they are spelled. Left out are the counters of batch norms, and `v` of spectral norm
+    spectral: how the file names the tensors of a spectrally normalised layer, such as {"weight": "weight_orig"}; names
+    that `spectral` lacks stay. The result leaves out the counters of batch norms, and the vector `v` of spectral norms
     unless `spectral` names it.
     """
     layers = {name for name, part in network.named_modules() if isinstance(part, SpectralNorm)}
@@ -63,14 +65,14 @@ def fill(
 ) -> nn.Module:
     """Copies a tensor of `state` into each tensor of the network's state dict, and returns the network.
 
-    names: {key in the network: key in `state`}; keep: the network's keys that stay as they are, as counters of batch
-    norm and v of spectral norm may in any case; ignored: a regular expression for tensors of `state` that need no place
-    (re.search). Axes of length 1 may differ. Raises UserError, with the file's key, for a tensor that is missing, that
-    `shaped` refuses or that has negative variances, and for one left over.
+    names: {key in the network: key in `state`}. keep: keys of the network whose tensors stay unchanged; the counters of
+    batch norms and the vectors `v` of spectral norms need not be listed. ignored: a regular expression (re.search) for
+    keys of `state` that may be left over. Axes of length 1 may differ. Raises UserError, with the file's key, for a
+    tensor that is missing, refused by `shaped`, a negative variance, or left over.
     """
     own = network.state_dict()
-    unnamed = own.keys() - names.keys() - set(keep)
-    if unnamed := [key for key in unnamed if not key.endswith(BOOKKEEPING)]:
+    rest = own.keys() - names.keys() - set(keep)
+    if unnamed := [key for key in rest if not key.endswith(BOOKKEEPING)]:
         raise AssertionError(f"the layout names nothing for the network's {sorted(unnamed)[:4]}")
     for key, theirs in names.items():
         tensor = shaped(state, theirs, tuple(own[key].shape))
@@ -86,10 +88,10 @@ def fill(
 
 
 def shaped(state: Mapping[str, Any], key: str, shape: tuple[int, ...]) -> Tensor:
-    """The tensor `key` of a state dict in this shape, but for axes of length 1.
+    """The tensor `key` of a state dict, reshaped to `shape`; its own shape may differ only in axes of length 1.
 
-    Raises UserError, with the key, if there is none, or it has another shape, or its numbers are no weights: integers,
-    complex numbers, infinity or NaN.
+    Raises UserError, with the key, for a tensor that is missing, has another shape, or does not consist of finite
+    floating-point numbers.
     """
     tensor, name = state.get(key), f"the checkpoint's tensor '{shown(key)}'"
     if not isinstance(tensor, Tensor):
@@ -104,9 +106,10 @@ def shaped(state: Mapping[str, Any], key: str, shape: tuple[int, ...]) -> Tensor
 
 
 def bottom_side(state: Mapping[str, Any], channels: int, *keys: str) -> int:
-    """The side of a generator's first map, of so many channels, from tensors that have a row for each of its numbers.
+    """The side s of a generator's first feature map (channels, s, s), from the tensors of the layer that makes it.
 
-    Raises UserError, with the first key, if none of them has as many rows as channels times a square.
+    keys: tensors with channels·s² rows; the side that most of them give is taken, so that one damaged tensor is
+    outvoted. Raises UserError, with the first key, if no tensor's rows are channels times a square.
     """
     rows = [len(state[key]) for key in keys if getattr(state.get(key), "ndim", 0)]
     sides = [math.isqrt(n // channels) for n in rows]
@@ -119,9 +122,9 @@ def bottom_side(state: Mapping[str, Any], channels: int, *keys: str) -> int:
 
 
 def agreed(state: Mapping[str, Any], *places: tuple[str, int]) -> int:
-    """The length that most of these (key, axis) have, so that a misshapen tensor is outvoted, and `fill` names it.
+    """The length that most of these places (key, axis) have; places that the file lacks do not count.
 
-    Raises UserError if `state` has none of them.
+    A tensor of a wrong shape is outvoted here, and `fill` then names it. Raises UserError if `state` has no such place.
     """
     found = [state[key].shape[axis] for key, axis in places if axis < getattr(state.get(key), "ndim", 0)]
     if not found:
@@ -131,14 +134,15 @@ def agreed(state: Mapping[str, Any], *places: tuple[str, int]) -> int:
 
 
 def numbers(state: Mapping[str, Any], pattern: str) -> list[int]:
-    """The numbers that the pattern's group finds at the keys' start, sorted, each once."""
+    """The numbers in the pattern's group where it matches the start of a key, sorted, each once."""
     return sorted({int(match[1]) for key in state if (match := re.match(pattern, key))})
 
 
 def count(state: Mapping[str, Any], pattern: str) -> int:
-    """How many there are of what the pattern numbers from 0, at least 1: what is missing is for `fill` to name.
+    """How many layers, or blocks, the file numbers: the highest number that the pattern finds, plus one; at least 1.
 
-    Raises UserError for a number beyond the count of all tensors, as far as which a list would be made.
+    They count from 0. One that is missing in between is counted, since `fill` names its tensors as missing. Raises
+    UserError for a number beyond the count of all tensors, which is damage: callers make lists of that length.
     """
     last = max(numbers(state, pattern), default=0)
     if last > len(state):
@@ -147,9 +151,10 @@ def count(state: Mapping[str, Any], pattern: str) -> int:
 
 
 def iterate(network: nn.Module) -> nn.Module:
-    """The network after one power iteration in each spectral norm, from its stored u.
+    """The network after one power iteration in each spectral norm, started at its stored u.
 
-    For code that iterates in every forward, in eval mode too, without storing the vectors: its σ is then ours.
+    For weights of code whose every forward, also in eval mode, iterates once and throws the new vectors away: with the
+    vectors stored, our eval mode divides by the same σ.
     """
     for part in network.modules():
         if isinstance(part, SpectralNorm):

@@ -1,7 +1,8 @@
 """The Progressive GAN of pytorch_GAN_zoo (facebookresearch): {config, netG, netD, avgG} in one file.
 
-Its layers multiply the bias, too, by √(2/fan-in), have the gain √2 throughout, and start from a dense layer. Its alpha,
-kept in the config, is the lower resolution's share; the config's loss says whether a tanh ends the generator.
+Here √(2/fan-in) multiplies the bias as well as the weight, every layer has the gain √2, and the first layer is dense.
+`alpha`, in the config, is the weight of the lower resolution's image; the config's loss says whether the generator ends
+in a tanh.
 """
 
 from collections.abc import Mapping
@@ -116,7 +117,7 @@ def critic_rules(m: str) -> tuple[Rule, ...]:
 
 
 def _infix(state: Mapping[str, Any]) -> str:
-    """What stands before .weight and .bias; older files have nothing there."""
+    """What precedes .weight and .bias in the file's names: ".module", or nothing in older files."""
     return ".module" if any(".module." in key for key in state) else ""
 
 
@@ -125,7 +126,7 @@ def _config(state: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises UserError for settings of another network than ours, or of none.
     """
-    config = {"alpha": 0, "lossCriterion": "WGANGP"}
+    config: dict[str, Any] = {"alpha": 0, "lossCriterion": "WGANGP"}
     config |= vars(state["config"]) if isinstance(state.get("config"), Config) else {}
     for name, known in SETTINGS.items():
         if config.get(name, known) != known:

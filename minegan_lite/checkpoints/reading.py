@@ -22,7 +22,7 @@ LIMIT = 4 << 30
 NPZ_LIMIT = LIMIT // 4  # an .npz holds one network, without moments
 HEAD = 1 << 20  # bytes of a refused file in which a hint's class name is looked for
 NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-# What training scripts keep beside the weights. None of it is made: `Inert` stands for each.
+# What training scripts keep beside the weights. None of these objects is made: each becomes an `Inert`.
 DATA = (
     "argparse.Namespace",
     "types.SimpleNamespace",
@@ -38,7 +38,7 @@ DATA = (
 
 
 class Inert:
-    """Stands for an object in a pickle that no layout needs: takes what it is given, and keeps and does nothing."""
+    """Replaces an object in a pickle that no layout needs: accepts any arguments, keeps nothing and does nothing."""
 
     def __init__(self, *given):
         pass
@@ -51,11 +51,11 @@ class Inert:
 
 
 def read(path: Path, allowed: Iterable[tuple[type, str]] = (), hints: Mapping[str, str] | None = None) -> Any:
-    """What a .pth, .npz or .safetensors file holds; its kind is told from its first bytes.
+    """The content of a .pth, .npz or .safetensors file, whose kind is recognised by its first bytes.
 
-    allowed: pairs (class, "full.name") that a pickle may build besides tensors, containers and what DATA names; hints:
-    {part of a class name in a pickle that is refused: what to do}. Raises UserError for a file that is missing, that
-    cannot be read safely, that holds more than LIMIT, or that is none: a directory, a pipe, a device.
+    allowed: pairs (class, "full.name") that a pickle may build, besides tensors, containers and the names in DATA.
+    hints: {part of a class name: advice} for pickles that are refused. Raises UserError for a file that is missing,
+    that cannot be read safely or that holds more than LIMIT, and for a directory, a pipe or a device.
     """
     name = shown(path, most=4096)
     try:
@@ -97,8 +97,11 @@ def read(path: Path, allowed: Iterable[tuple[type, str]] = (), hints: Mapping[st
 
 
 def _is_torch(path: Path, name: str) -> bool:
-    """Whether an archive is torch's or numpy's, its parts whole. Raises UserError for another, and for one too large
-    or damaged: its own reader would not compare the checksums, or would first make room for what a part claims."""
+    """True for torch's archive, False for numpy's. Raises UserError for any other, and if it is too large or damaged.
+
+    torch and numpy would not find that themselves: their readers do not compare the checksums, or first allocate the
+    size that a part claims to have.
+    """
     with zipfile.ZipFile(path) as archive:
         parts = archive.infolist()
         names = [part.filename for part in parts]

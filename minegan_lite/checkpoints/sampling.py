@@ -13,18 +13,19 @@ from minegan_lite.mined import frozen
 from minegan_lite.networks import biggan, biggan_deep
 from minegan_lite.shown import shown
 
-PIXELS = 1 << 18  # at a time, so that memory does not grow with the resolution: 16 images of 128×128, one of 512×512
-CUT = 2.0  # where BigGAN's truncated normal ends, before it is scaled
+PIXELS = 1 << 18  # drawn at a time, so that memory does not grow with the resolution: 16 images of 128×128, one of 512
+CUT = 2.0  # the ends of BigGAN's truncated normal distribution, before it is multiplied by the truncation
 
 
 def sample(gan: GAN, n: int, *, seed: int = 0, classes: Sequence[int] | None = None, truncation: float = 1.0) -> Tensor:
     """n images (n, C, H, W) on the CPU, the network's own output, nominally in [−1, 1].
 
-    seed: of the draw. classes: of a conditional generator, which draws them one after another, as many images of each
-    (or one fewer); by default each image's class is drawn. truncation, in (0, 1], 1 for none: the StyleGANs' ψ, or the
-    BigGANs' factor of latents from a normal distribution cut at ±2 (Brock et al. 2019, Sec. 3.1), for which BigGAN-deep
-    has statistics of its own. Raises UserError for a truncation outside, or of a generator that knows none, for
-    classes that it does not have, and for images that are not finite: the weights of such a generator are damaged.
+    seed: of the latents and classes. classes: class numbers, which share the n images equally, in this order (some may
+    get one image fewer); None draws a class for each image. truncation: in (0, 1], 1 for none. For StyleGANs it is ψ;
+    for BigGANs, latents are drawn from a normal distribution cut at ±2 and multiplied by it (Brock et al. 2019,
+    Sec. 3.1), and BigGAN-deep takes the statistics that it stores for each truncation. Raises UserError for a
+    truncation out of range or of a generator that has none, for classes that do not exist, and for images that are not
+    finite, which come from damaged weights.
     """
     generator, rng = gan.generator, torch.Generator().manual_seed(seed)
     if n < 1:

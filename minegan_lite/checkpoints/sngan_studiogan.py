@@ -1,5 +1,7 @@
-"""StudioGAN's SNGAN, class-conditional or not: a file of G, and one of D. Batch norm has eps 1e-4, and 1 + gain of a
-one-hot row; the critic is wide, unlike the authors'."""
+"""StudioGAN's SNGAN, class-conditional or not: one file for G, and one for D.
+
+Batch norm has eps 1e-4 and multiplies by 1 + gain, the gain of a one-hot row; the critic is wide, unlike the authors'.
+"""
 
 import re
 from collections.abc import Mapping

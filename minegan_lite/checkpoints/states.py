@@ -13,7 +13,7 @@ from minegan_lite.shown import shown
 
 UNDER = ("state_dict", "model_state_dict")  # a state dict is often kept under one of these, beside an optimizer's
 PARALLEL = "module."  # before every name: DataParallel, DistributedDataParallel, AveragedModel, in any number
-COMPILED = "_orig_mod."  # wherever a compiled module stands
+COMPILED = "_orig_mod."  # before the names of a compiled module, at any depth
 AVERAGED = "n_averaged"  # AveragedModel's counter, beside the network
 # torch's spectral norm as a parametrization, in the spelling of its older hooks
 SPELLINGS = {
@@ -26,11 +26,11 @@ SPELLINGS = {
 def tidy(state: Any) -> dict[str, Any]:
     """A state dict with what is common to all layouts put right, in nested dicts, too.
 
-    Floating-point tensors become float32, all tensors lie on the CPU, and numpy's arrays of numbers are tensors. What
-    lies under "state_dict" or "model_state_dict" stands for the whole. Names lose what wrappers of networks put before
-    them (DataParallel, AveragedModel, torch.compile, in any order); torch's two spellings of spectral norm become one,
-    weight_orig. Values that are neither tensors nor dicts stay. Raises UserError for no dict, for dicts that hold
-    themselves, for tensors that are sparse, quantised or without data, and for more than LIMIT bytes of them.
+    Floating-point tensors become float32, tensors move to the CPU, and numpy's arrays of numbers become tensors. A dict
+    with "state_dict" or "model_state_dict" is replaced by the dict under that key. Names lose the prefixes of wrappers
+    (DataParallel, AveragedModel, torch.compile, in any order); torch's two spellings of spectral norm become one,
+    weight_orig. Values that are neither tensors nor dicts stay. Raises UserError for anything but a dict, a dict that
+    contains itself, tensors that are sparse, quantised or without data, and more than LIMIT bytes of tensors.
     """
     if not isinstance(state, Mapping):
         raise UserError(f"a checkpoint is a dict of tensors, this is a {type(state).__name__}: give the state dict")
@@ -42,7 +42,7 @@ def tidy(state: Any) -> dict[str, Any]:
 
 
 def _check(state: Mapping) -> None:
-    """Before anything is copied: that each tensor is an ordinary one, and that all of them together have room."""
+    """Raises UserError, before anything is copied, unless all tensors are ordinary ones and together within LIMIT."""
     size = 0
     for key, value in _values(state, set()):
         size += 4 * (value.numel() if isinstance(value, Tensor) else value.size)  # as float32
@@ -72,9 +72,10 @@ def _values(state: Mapping, seen: set[int]) -> Iterator[tuple[Any, Tensor | np.n
 def _tidied(state: Mapping, done: dict[int, dict | None]) -> dict[str, Any]:
     """done: {id of a dict: what it became, None while its values are looked at}."""
     if id(state) in done:
-        if done[id(state)] is None:
+        before = done[id(state)]
+        if before is None:
             raise UserError("a dict of the checkpoint holds itself: it is damaged, fetch it again")
-        return done[id(state)]
+        return before
     done[id(state)] = None
     under = next((key for key in UNDER if isinstance(state.get(key), Mapping)), None)
     if under is None:

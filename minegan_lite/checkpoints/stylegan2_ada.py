@@ -1,8 +1,9 @@
 """StyleGAN2-ADA (NVlabs/stylegan2-ada-pytorch), as plain state dicts that the recipe in HINTS makes of its pickles.
 
-Those pickles bring their own source code and run it when opened, so they are never opened here. Two settings that no
-tensor tells go with them: the group of the minibatch deviation, and the bound on activations where training was in half
-precision. A state dict alone has the code's defaults, 4 and none. The published weights are for non-commercial use.
+Those pickles bring their own source code and run it when opened, so they are never opened here. The recipe also keeps
+two settings that cannot be inferred from tensors: the group size of the minibatch deviation, and the bound on
+activations of training in half precision. For a state dict without them the code's defaults hold: 4, and no bound. The
+published weights are for non-commercial use.
 """
 
 import math

@@ -1,7 +1,7 @@
 """The StyleGAN2 of rosinality/stylegan2-pytorch: {g, d, g_ema, …, latent_avg}, or a state dict alone.
 
-A file that was converted from the authors' weights may lack g and d, one that was trained there lacks latent_avg, the
-oldest lack the noise constants: then ours stand in.
+Files converted from the authors' weights may lack g and d; files of this code's own training lack latent_avg, and the
+oldest files lack the noise constants. What is missing is replaced: the mean w is measured, and the noise is ours.
 """
 
 from collections.abc import Mapping

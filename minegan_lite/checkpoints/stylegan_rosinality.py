@@ -1,8 +1,8 @@
 """The StyleGAN of rosinality/style-based-gan-pytorch: {generator, discriminator, g_running, …}, or a generator alone.
 
-A file always has layers up to 1024 pixels, also where training stopped at 256: those that it never reached have all
-their biases and noise weights at zero still, which tells the resolution. From 128 pixels on, resampling and convolution
-are one ("fused").
+A file always has layers up to 1024 pixels, even if training stopped at 256. In layers that training never reached, all
+biases and noise weights are still zero: so the resolution is found. From 128 pixels on, resampling and convolution are
+one operation ("fused").
 """
 
 import math
@@ -71,7 +71,8 @@ def generator(state: Mapping[str, Any], averaged: bool) -> nn.Module:
     beyond = "|".join(str(i) for i in range(top + 1, n)) or "none"
     ignored = rf"\.conv1\.[12]\.weight(_flip)?$|^generator\.to_rgb\.|^generator\.progression\.({beyond})\."
     keep = [name for name, _ in network.named_buffers()]  # it keeps neither noise nor the mean w
-    fill(network, own, names, keep=keep, ignored=ignored).measure_w_mean()
+    fill(network, own, names, keep=keep, ignored=ignored)
+    network.measure_w_mean()
     return network
 
 
@@ -117,7 +118,7 @@ def _plain(ours: str, theirs: str) -> dict[str, str]:
 
 
 def _trained(state: Mapping[str, Any], *prefixes: str) -> bool:
-    """Whether one of the tensors that start at zero has left it: biases, but for those of AdaIN, and noise weights."""
+    """Whether a tensor that starts at zero is no longer zero: a noise weight, or a bias other than AdaIN's."""
     start = r"noise\d\.weight_orig$|(?<!linear)\.bias$"
     own = (key for key in state if key.startswith(prefixes) and re.search(start, key))
     return any(state[key].any() for key in own)

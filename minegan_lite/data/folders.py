@@ -1,4 +1,4 @@
-"""Few-shot targets from folders and lists of pictures: which of them are meant, and which are held out."""
+"""Few-shot targets from folders and lists of pictures: which pictures train, and which are held out."""
 
 import os
 import stat
@@ -17,7 +17,7 @@ from minegan_lite.errors import UserError
 def few_images(
     source: Any, n: int | None, seed: int, image_shape: Sequence[int] | None, resize: bool
 ) -> tuple[Tensor, Tensor, str, str]:
-    """data.few_shot of pictures: train (n, C, H, W), held out, their name, and "folder" or "images", their origin."""
+    """few_shot for pictures: train (n, C, H, W), held-out images, the target's name, and "folder" or "images"."""
     if isinstance(source, (str, Path)):
         folder = _folder(source)
         items = list(read_prepared(folder)) if is_prepared(folder) else files_below(folder)
@@ -48,7 +48,7 @@ def few_images(
 def files_below(folder: Path) -> list[Path]:
     """The files in a folder and its subfolders, sorted by their path within it, without hidden files and folders.
 
-    Links are followed, yet no folder is entered twice. Raises UserError for one that cannot be read.
+    Links are followed, but no folder is entered twice. Raises UserError for a folder that cannot be read.
     """
     found, ahead, entered = [], [folder], set()
     while ahead:
@@ -62,7 +62,7 @@ def files_below(folder: Path) -> list[Path]:
                 seen = [entry for entry in entries if not entry.name.startswith(".")]
             folders = {entry.path for entry in seen if os.path.isdir(entry)}
             found += [Path(entry) for entry in seen if entry.path not in folders]
-            # the last is entered first; sorted, so that it is always the same of two ways to one folder that counts
+            # the last of `ahead` is entered first; sorted, so that of two links to one folder the same is always taken
             ahead += map(Path, sorted(folders, reverse=True))
         except OSError as error:
             raise UserError(f"{printable(at)} cannot be read ({error.strerror}): give another folder") from None

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from PIL import Image
 
 PREPARED, MANIFEST = "images.npy", "manifest.json"  # in a folder that data_scripts/prepare_images.py made
-# What Pillow decodes by itself. It goes by a file's content, not by its name, and would start Ghostscript for EPS.
+# The formats that Pillow decodes by itself. It looks at a file's content, not its name, and starts Ghostscript for EPS.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-PIXELS = 1 << 26  # of one picture, before and after resizing: 0.8 GB of colours as float32
-GROUND = "white"  # what a transparent picture is laid on, as a page shows it
-ROUNDING = 1e-3  # beyond ±1: one step of float16 there, and of float32 after thousands of additions
+PIXELS = 1 << 26  # the most in one picture, before and after resizing: 0.8 GB of colours as float32
+GROUND = "white"  # the background of transparent pictures, as on a web page
+ROUNDING = 1e-3  # how far values may exceed ±1: a step of float16 there, or of float32 after thousands of additions
 
 
 class Unsigned(UserWarning):
-    """A set of images without a value below 0: in [0, 1] probably, where the library's lie in [−1, 1]."""
+    """Warns of images without a value below 0: they are probably in [0, 1], and the library's range is [−1, 1]."""
 
 
 def to_signed(images: Tensor) -> Tensor:
@@ -35,9 +35,9 @@ def to_signed(images: Tensor) -> Tensor:
 def checked_images(images: Tensor, what: str) -> Tensor:
     """Images of any shape as float32 in [−1, 1]; `what` begins each message, as in "the target's images".
 
-    uint8, 0…255, is converted. Floats beyond ±1 by no more than rounding are clamped. Floats of which none lies below 0
-    come back as they are, behind an Unsigned warning. Raises UserError for other dtypes, no values at all, values that
-    are not finite, and values further out.
+    uint8 images, 0…255, are converted. Floats that exceed ±1 by no more than rounding are clamped. Floats without a
+    value below 0 are returned unchanged, with an Unsigned warning. Raises UserError for other dtypes, an empty tensor,
+    values that are not finite, and values that exceed ±1 by more.
     """
     signed = _in_range(images, what)
     if images.is_floating_point() and not (signed < 0).any():
@@ -51,7 +51,7 @@ def warn_unsigned(what: str) -> None:
 
 
 def read_image(item: Any, index: int, image_shape: tuple[int, int, int], resize: bool) -> Tensor:
-    """One item of a folder or list as float32 (C, H, W) in [−1, 1]; `index` names what has no name of its own."""
+    """An item of a folder or list as float32 (C, H, W) in [−1, 1]; messages give the index of one without a path."""
     label = printable(item) if isinstance(item, (str, Path)) else f"image {index}"
     x = _in_range(item, label).cpu() if isinstance(item, Tensor) else _of_picture(item, label, image_shape[0], resize)
     if resize and x.dim() == 3 and x.shape[0] == image_shape[0]:
@@ -71,14 +71,14 @@ def own_shape(item: Any) -> tuple[int, ...]:
 
 
 def open_picture(source: Path | BinaryIO, label: str) -> "Image.Image":
-    """A picture opened, not yet decoded. Raises UserError for anything but a regular file of FORMATS, within PIXELS."""
+    """Opens a picture, undecoded. Raises UserError unless it is a regular file of FORMATS within PIXELS pixels."""
     from PIL import Image
 
     if isinstance(source, Path):
         check_regular(source)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Pillow's bound on pixels, which is larger, and of spoilt metadata
+            warnings.simplefilter("ignore")  # Pillow's own bound on pixels is larger, and damaged metadata do no harm
             picture = Image.open(source, formats=FORMATS)
     except Exception as error:
         raise UserError(f"{label} is no readable image ({type(error).__name__}): repair or remove it") from error
@@ -106,9 +106,9 @@ def is_prepared(folder: Path) -> bool:
 
 
 def read_prepared(folder: Path) -> Tensor:
-    """The pictures of a prepared folder, uint8 (N, C, H, W), not in memory but mapped from the file.
+    """The pictures of a prepared folder, uint8 (N, C, H, W), mapped from the file instead of read into memory.
 
-    Raises UserError where the preparation is not finished, or the array is not one of pictures.
+    Raises UserError if the preparation was not finished, or the file holds something else than pictures.
     """
     import numpy as np
 
@@ -172,7 +172,7 @@ def _of_picture(item: Any, label: str, channels: int, convert: bool) -> Tensor:
 
 
 def _on_ground(picture: "Image.Image") -> "Image.Image":
-    """A transparent picture as it looks on GROUND: its transparent pixels hold colours that nobody has seen."""
+    """A transparent picture as it looks on GROUND, since its transparent pixels hold colours that nobody was to see."""
     from PIL import Image
 
     if not picture.has_transparency_data:
@@ -181,7 +181,7 @@ def _on_ground(picture: "Image.Image") -> "Image.Image":
 
 
 def _crop(x: Tensor, height: int, width: int, label: str) -> Tensor:
-    """(C, h, w) → (C, height, width): enlarged or shrunk until it just covers that, and cropped at the centre."""
+    """(C, h, w) → (C, height, width): resized until it just covers the wanted size, then cropped at the centre."""
     scale = max(height / x.shape[1], width / x.shape[2])
     size = max(height, round(x.shape[1] * scale)), max(width, round(x.shape[2] * scale))
     if size[0] * size[1] > PIXELS:
@@ -193,7 +193,7 @@ def _crop(x: Tensor, height: int, width: int, label: str) -> Tensor:
 
 
 def printable(path: str | Path) -> str:
-    """A path as it goes into one line: with escapes where it holds control characters or bytes that are no text."""
+    """A path for a message of one line: quoted and escaped if it has characters that cannot be printed."""
     return str(path) if str(path).isprintable() else repr(str(path))
 
 

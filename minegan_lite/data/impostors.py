@@ -1,11 +1,11 @@
-"""What often lies under a weight's name in its place: a web page, a Git LFS pointer, or nothing at all."""
+"""Files that were downloaded under the name of weights and are something else: a web page, a Git LFS pointer, empty."""
 
 from pathlib import Path
 
 from minegan_lite.errors import UserError
 from minegan_lite.shown import shown
 
-HEAD = 1024  # bytes that tell
+HEAD = 1024  # bytes, enough to recognise an impostor
 # no file of weights starts like this: five such bytes would be the length of a safetensors header of gigabytes
 PAGES = (b"<!doctype", b"<html", b"<head", b"<body", b"<?xml", b"<!--")
 POINTERS = (b"version https://git-lfs.github.com/spec/", b"version https://hawser.github.com/spec/")

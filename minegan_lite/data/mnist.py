@@ -29,15 +29,15 @@ MNIST_FILES = {
         ("t10k-labels-idx1-ubyte", "27ae3e4e09519cfbb04c329615203637", 10_008),
     ),
 }
-UCI_TRAIN = 1200  # of the 1,797 digits; the other 597 play the test split
+UCI_TRAIN = 1200  # of the 1,797 digits; the other 597 are the test split
 
 
 def load_mnist(split: str) -> tuple[Tensor, Tensor]:
     """MNIST's "train" or "test" split: images uint8 (N, 1, 28, 28) and labels int64 (N,), N = 60,000 or 10,000.
 
-    From the original files where $MINEGAN_DATA has them (MNIST/raw/…, as torchvision keeps them), else from the
-    package: the bytes are the same, and checked. Nothing is downloaded. Raises UserError for another split and for
-    files that are damaged or of something else.
+    Read from the original files if $MINEGAN_DATA has them (MNIST/raw/…, as torchvision keeps them), otherwise from the
+    package; the bytes are the same, and their hash is checked. Nothing is downloaded. Raises UserError for another
+    split and for files that are damaged or are not MNIST.
     """
     if split not in MNIST_FILES:
         raise UserError(f"the split must be 'train' or 'test', got {split!r}")
@@ -57,7 +57,7 @@ def load_uci(split: str) -> tuple[Tensor, Tensor]:
 
 
 def original_files() -> Path | None:
-    """$MINEGAN_DATA/MNIST/raw where all four files are in it, None where they are not: the package's are taken then."""
+    """$MINEGAN_DATA/MNIST/raw if it has all four files, otherwise None: then the package's are read."""
     raw = Path(os.environ.get("MINEGAN_DATA") or ".") / "MNIST" / "raw"
     there = all((raw / name).is_file() for files in MNIST_FILES.values() for name, *_ in files)
     return raw if os.environ.get("MINEGAN_DATA") and there else None

@@ -21,10 +21,10 @@ class FewShot:
     """A few-shot target and the images that judge how well it was met.
 
     train: (n, C, H, W) float32 in [−1, 1]. held_out: (m, C, H, W), likewise, disjoint from train.
-    name: "mnist:9", "mnist:0×0.3+7×0.7", "uci-digits:9" or the folder's name. digit: None for anything but digits.
-    origin: where the images really came from, "mnist" | "uci-digits" | "folder" | "images".
-    seed: which of the possible train images were drawn. request: the arguments of few_shot that give this target
-    again, JSON-ready; None where the images came from memory.
+    name: "mnist:9", "mnist:0×0.3+7×0.7", "uci-digits:9" or the folder's name. digit: None for anything but one digit.
+    origin: where the images came from, "mnist" | "uci-digits" | "folder" | "images".
+    seed: of the draw of the train images. request: the arguments with which few_shot gives this target again,
+    JSON-ready; None for images from memory.
     """
 
     train: Tensor = field(repr=False)
@@ -37,7 +37,7 @@ class FewShot:
 
 
 def few_shot(
-    source: str | Path | Sequence | Tensor,
+    source: str | Path | Sequence[Any] | Tensor,
     *,
     digit: int | None = None,
     mix: Mapping[int, float] | Sequence[tuple[int, float]] | None = None,
@@ -46,23 +46,24 @@ def few_shot(
     image_shape: tuple[int, int, int] | None = None,
     resize: bool = False,
 ) -> FewShot:
-    """n images to mine with, drawn by seed, and the held-out images to measure with. One seed, the same bytes.
+    """n images to mine with and the held-out images to measure with. The same seed draws the same images.
 
-    source "mnist" with a digit: train from MNIST's train split (n None: 1000), held out are all images of that digit
-        in the test split.
-    source "uci-digits" with a digit: scikit-learn's digits, written by other hands, in MNIST's place.
-    either with mix={0: 0.3, 7: 0.7} in the digit's place: several digits by these shares, in train up to rounding and
-        among as many held-out images as the shares allow.
-    source a folder of images with its subfolders, or a list of paths, PIL images or tensors (C, H, W; uint8, or float
-        in [−1, 1]), or a folder that data_scripts/prepare_images.py prepared: n of them (None: four fifths) are train,
-        all others held out. Files count by their path in the folder, sorted; hidden ones do not. image_shape (C, H, W)
-        is what the generator draws, by default the first image's own shape. An image of another shape is refused, or
-        with resize=True converted to grey or RGB (where transparent, on white), resized (antialiased, shorter side) and
-        cropped at the centre. Tensors, and prepared images, are resized but keep their channels. Floats beyond ±1 by
-        rounding (1e-3) are clamped; a set of floats without a value below 0, in [0, 1] probably, is warned of.
+    source "mnist" with a digit: n images (None: 1000) from MNIST's train split; all images of that digit in the test
+        split are held out.
+    source "uci-digits" with a digit: the same from scikit-learn's digits, which other people wrote.
+    either with mix={0: 0.3, 7: 0.7} instead of a digit: several digits with these shares, in train up to rounding, and
+        in the largest held-out set with these shares.
+    source a folder with its subfolders, a list of paths, PIL images or tensors (C, H, W; uint8, or float in [−1, 1]),
+        or a folder made by data_scripts/prepare_images.py: n images (None: four fifths) train, all others are held
+        out. Files are sorted by their path within the folder; hidden files are skipped. image_shape is (C, H, W) of
+        the generator, by default the first image's own shape. An image of another shape is refused; with resize=True
+        it is converted to grey or RGB (transparent pixels become white), resized (antialiased, to cover image_shape)
+        and cropped at the centre.
+        Tensors and prepared images are resized, but keep their channels. Floats that exceed ±1 by rounding (1e-3) are
+        clamped; floats without a value below 0 are probably in [0, 1], which gives a warning.
 
-    Raises UserError for anything that is not so: unknown source or digit, too few or too many images, unreadable
-    or wrongly shaped images, values that are not finite or outside [−1, 1].
+    Raises UserError for an unknown source or digit, too few or too many images, images that are unreadable or of a
+    wrong shape, and values that are not finite or not in [−1, 1].
     """
     if n is not None and (not isinstance(n, int) or n < 2):
         raise UserError(f"the number of images must be a whole number of at least 2, got {n!r}")
@@ -83,7 +84,7 @@ def few_shot(
         raise UserError(f"digits go with the sources 'mnist' and 'uci-digits', not with {short(source)}")
     train, held_out, name, origin = few_images(source, n, seed, image_shape, resize)
     target = FewShot(train, held_out, name, None, origin, seed)
-    if origin != "folder":
+    if not isinstance(source, (str, Path)) or image_shape is None:  # images from memory: nothing to find them by
         return target
     folder = {"source": str(Path(source).resolve()), "image_shape": list(train.shape[1:]), "resize": resize}
     return replace(target, request={**folder, "n": n, "seed": seed})
@@ -126,17 +127,17 @@ def _mixed_digits(source: str, shares: dict[int, float], n: int | None, seed: in
     def allowed(lengths: dict[int, int]) -> float:
         return min(length / shares[digit] for digit, length in lengths.items())
 
-    n = min(n or 1000, allowed({digit: len(part.train) for digit, part in parts.items()}))
-    m = allowed({digit: len(part.held_out) for digit, part in parts.items()})
-    if min(round(n * share) for share in shares.values()) < 2:
-        raise UserError(f"{n:.0f} images at the shares {shares} leave a digit fewer than 2: ask for more")
+    most = min(n or 1000, allowed({digit: len(part.train) for digit, part in parts.items()}))
+    judges = allowed({digit: len(part.held_out) for digit, part in parts.items()})
+    if min(round(most * share) for share in shares.values()) < 2:
+        raise UserError(f"{most:.0f} images at the shares {shares} leave a digit fewer than 2: ask for more")
     rng = torch.Generator().manual_seed(seed)
 
     def shuffled(images: list[Tensor]) -> Tensor:
         together = torch.cat(images)
         return together[torch.randperm(len(together), generator=rng)]
 
-    train = shuffled([part.train[: round(n * shares[digit])] for digit, part in parts.items()])
-    held_out = shuffled([part.held_out[: round(m * shares[digit])] for digit, part in parts.items()])
+    train = shuffled([part.train[: round(most * shares[digit])] for digit, part in parts.items()])
+    held_out = shuffled([part.held_out[: round(judges * shares[digit])] for digit, part in parts.items()])
     name = f"{source}:" + "+".join(f"{digit}×{share:g}" for digit, share in shares.items())
     return FewShot(train, held_out, name, None, source, seed)

@@ -44,10 +44,10 @@ RESTING = {32: 2, 64: 1, 128: 1, 256: 1, 512: 1}
 class Generator(nn.Module):
     """Latent (n, latent_dim) and class embedding (n, embedding_dim) → images (n, 3, R, R) in [−1, 1].
 
-    width: the original's ch; chunk: a block's share of the latent, so that latent_dim = chunk · (blocks + 1);
-    attention: the resolutions that self-attention follows; channels: in the place of the published ones, before the
-    first block and after each; eps: batch norm's. Truncation is the prior's matter here: z is scaled or drawn again.
-    Raises UserError for a resolution that is not published, unless channels are given.
+    width: the original's ch. chunk: latent numbers for each block, so that latent_dim = chunk · (blocks + 1).
+    attention: the resolutions that self-attention follows. channels: before the first block and after each, instead of
+    the published ones. eps: batch norm's. This generator has no truncation: whoever draws z draws it truncated. Raises
+    UserError for a resolution that is not published, unless channels are given.
     """
 
     def __init__(

@@ -18,10 +18,13 @@ from minegan_lite.networks.layers import ProjectionHead, SelfAttention, Spectral
 
 
 class TruncationStatistics(nn.Module):
-    """Means and variances of channels, a row for each truncation 0, 1/(rows−1), …, 1.
+    """Means and variances of channels: one row for each of the truncations 0, 1/(rows−1), …, 1.
 
-    Batch norm takes them in training too: such rows are no running average, and nothing here updates them.
+    Batch norm uses these rows in training, too. They are no running averages: nothing here updates them.
     """
+
+    means: Tensor
+    variances: Tensor
 
     def __init__(self, channels: int, rows: int, eps: float):
         super().__init__()
@@ -30,13 +33,17 @@ class TruncationStatistics(nn.Module):
         self.register_buffer("variances", torch.ones(rows, channels))
 
     def row(self, truncation: float) -> tuple[Tensor, Tensor]:
-        """Means and variances (c,) of a truncation. Between two rows the weights are the published code's, where the
-        nearer row has the smaller one; by its rounding 0.14, 0.28, 0.56, 0.58 and 0.94 lie between rows."""
-        part, row = math.modf(truncation / (1 / (len(self.means) - 1)))
-        row = int(row)
+        """Means and variances (c,) of a truncation; between two rows, what the published code makes of both.
+
+        That code gives the nearer row the smaller weight, and its rounding puts 0.14, 0.28, 0.56, 0.58 and 0.94 between
+        rows.
+        """
+        part, whole = math.modf(truncation / (1 / (len(self.means) - 1)))
+        row = int(whole)
         if part == 0:
             return self.means[row], self.variances[row]
-        return tuple(table[row] * part + table[row + 1] * (1 - part) for table in (self.means, self.variances))
+        mean, variance = (table[row] * part + table[row + 1] * (1 - part) for table in (self.means, self.variances))
+        return mean, variance
 
 
 class BatchNorm(TruncationStatistics):
@@ -67,7 +74,7 @@ class ConditionalBatchNorm(TruncationStatistics):
 class Block(nn.Module):
     """(n, inputs, h, w) → (n, outputs, h, w), or twice the resolution with `up`; outputs ≤ inputs.
 
-    The shortcut has no weights: it drops the channels that there are too many.
+    The shortcut has no weights: it drops the surplus channels.
     """
 
     def __init__(self, inputs: int, outputs: int, condition_dim: int, rows: int, eps: float, *, up: bool):
@@ -97,9 +104,9 @@ class Block(nn.Module):
 class Generator(nn.Module):
     """Latent (n, latent_dim) and class embedding (n, embedding_dim) → images (n, 3, R, R) in [−1, 1].
 
-    width: the original's ch; attention: the resolutions that self-attention follows; channels: in the place of the
-    published ones, before the first pair of blocks and after each; rows: of the statistics' tables. Raises UserError
-    for a resolution that is not published, unless channels are given.
+    width: the original's ch. attention: the resolutions that self-attention follows. channels: before the first pair of
+    blocks and after each, instead of the published ones. rows: of the tables of statistics. Raises UserError for a
+    resolution that is not published, unless channels are given.
     """
 
     def __init__(
@@ -137,8 +144,11 @@ class Generator(nn.Module):
         return F.embedding(labels, self.embedding.weight.T)
 
     def forward(self, z: Tensor, embedding: Tensor, truncation: float = 1.0) -> Tensor:
-        """truncation, in (0, 1], chooses the row of the statistics, 1 being none; latents drawn with less spread are
-        the prior's matter. Raises UserError for one outside."""
+        """Images (n, 3, R, R). truncation, in (0, 1], chooses the row of the statistics; 1 means no truncation.
+
+        The latents are not changed: whoever draws them draws them truncated. Raises UserError for a truncation out of
+        range.
+        """
         if not 0 < truncation <= 1:
             raise UserError(f"truncation is above 0 and at most 1 (none), got {truncation}")
         condition = torch.cat([z, embedding], dim=1)  # (n, latent_dim + embedding_dim)
@@ -148,13 +158,14 @@ class Generator(nn.Module):
             if str(i) in self.attention:
                 h = self.attention[str(i)](h)
         h = F.relu(self.norm(h, truncation))
-        return torch.tanh(F.conv2d(h, self.to_rgb.normalised_weight()[:3], self.to_rgb.bias[:3], padding=1))
+        weight, bias = self.to_rgb.normalised_weight(), self.to_rgb.get_parameter("bias")
+        return torch.tanh(F.conv2d(h, weight[:3], bias[:3], padding=1))
 
 
 class CriticBlock(nn.Module):
     """(n, inputs, h, w) → (n, outputs, h, w), or half the resolution with `down`; outputs ≥ inputs.
 
-    The shortcut convolves only the channels that there are too few.
+    The shortcut keeps the input channels and makes the missing ones with a convolution.
     """
 
     def __init__(self, inputs: int, outputs: int, *, down: bool):

@@ -1,11 +1,12 @@
 """What SNGAN, BigGAN and BigGAN-deep share: spectral norm, self-attention, conditional batch norm, residual blocks.
 
-They follow Miyato et al. 2018 (spectral norm, Alg. 1), Miyato & Koyama 2018 (the projection critic), Zhang et al. 2019
-(attention) and Brock et al. 2019 (what BigGAN changed), in the form that the public code has; where public codes
-differ, the difference is an argument.
+Sources: Miyato et al. 2018 (spectral norm, Alg. 1), Miyato & Koyama 2018 (the projection critic), Zhang et al. 2019
+(attention) and Brock et al. 2019 (BigGAN's changes), in the form of their public code. Where public codes differ, an
+argument chooses.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,24 +14,29 @@ from torch.nn import functional as F
 
 from minegan_lite.errors import UserError
 
-SMALL = 1e-12  # under a norm that may be 0
+SMALL = 1e-12  # the least that a vector is divided by, since its norm may be 0
 
 
-class SpectralNorm:
-    """Makes a layer divide its weight by the largest singular value, estimated with two vectors (Alg. 1).
+class SpectralNorm(nn.Module):
+    """Makes a layer divide its weight by the weight's largest singular value σ, estimated with two vectors (Alg. 1).
 
-    In training each forward does one power iteration and stores its vectors u and v; in eval mode the stored ones are
-    used as they are, so that the layer is a function of its input alone. σ = uᵀWv, with W (outputs, all else).
+    It goes before the layer's class among the bases. In training each forward does one power iteration and stores its
+    vectors u and v; in eval mode the stored vectors are used unchanged, so that the layer is a function of its input
+    alone. σ = uᵀWv, where W is the weight flattened to (outputs, all other axes).
     """
 
-    def __init__(self, *args, **kwargs):
+    weight: Tensor
+    u: Tensor
+    v: Tensor
+
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.register_buffer("u", torch.empty(len(self.weight)))
         self.register_buffer("v", torch.empty(self.weight[0].numel()))
         self._reset_vectors()
 
     def reset_parameters(self) -> None:
-        super().reset_parameters()
+        super().reset_parameters()  # type: ignore[misc] # of the layer's class, which is the other base
         if "u" in self._buffers:  # not yet when the layer under us is being made
             self._reset_vectors()
 
@@ -49,7 +55,7 @@ class SpectralNorm:
         """W / σ, shaped as W."""
         if self.training:
             self.power_iteration()
-        u, v = self.u.clone(), self.v.clone()  # the next forward's iteration must not reach into this one's gradient
+        u, v = self.u.clone(), self.v.clone()  # the next forward changes them before this one's gradient is computed
         return self.weight / (u @ (self.weight.flatten(1) @ v))
 
 
@@ -75,7 +81,7 @@ class SpectralEmbedding(SpectralNorm, nn.Embedding):
 
 
 class SelfAttention(nn.Module):
-    """x (n, c, h, w) → x + gamma · what each place gathers from all others; keys and values at half the resolution."""
+    """x (n, c, h, w) → x + gamma · attention(x), over all places; keys and values have half the resolution."""
 
     def __init__(self, channels: int, conv: Callable[..., nn.Module] = SpectralConv2d):
         super().__init__()
@@ -97,8 +103,8 @@ class SelfAttention(nn.Module):
 class ConditionalBatchNorm(nn.Module):
     """x (n, c, h, w), condition (n, d) → x̂ · (base + gain(condition)) + bias(condition).
 
-    base: 1 where the linear layer gives what is added to a gain of 1, 0 where it gives the gain itself; linear: the
-    layer's class, nn.Linear or SpectralLinear. In eval mode x̂ is by the running statistics.
+    x̂ is x normalised, in eval mode with the running statistics. base: 1 if the linear layer's output is added to a gain
+    of 1, 0 if its output is the gain. linear: the layer's class, nn.Linear or SpectralLinear.
     """
 
     def __init__(self, channels: int, condition_dim: int, linear: type[nn.Linear], eps: float, base: float = 1.0):
@@ -116,8 +122,8 @@ class ConditionalBatchNorm(nn.Module):
 class UpBlock(nn.Module):
     """A generator's residual block: (n, inputs, h, w) → (n, outputs, 2h, 2w).
 
-    norm: makes the normalisation of so many channels, called with x and whatever else forward was given; conv: a
-    convolution's class; upsample: F.interpolate's mode, "nearest" or "bilinear".
+    norm: called with a number of channels, makes a normalisation; that is called with all arguments of forward. conv:
+    the convolutions' class. upsample: F.interpolate's mode, "nearest" or "bilinear".
     """
 
     def __init__(self, inputs: int, outputs: int, norm: Callable, conv: Callable, upsample: str = "nearest"):
@@ -138,8 +144,8 @@ class UpBlock(nn.Module):
 class DownBlock(nn.Module):
     """A critic's residual block: (n, inputs, h, w) → (n, outputs, h/2, w/2), or the same size where `pool` is false.
 
-    hidden: channels between its convolutions; first: it looks at images, so no ReLU comes before; rectified: its
-    shortcut starts behind that ReLU, as in code whose ReLU works in place.
+    hidden: channels between the two convolutions. first: the input is images, so that no ReLU comes first. rectified:
+    the shortcut takes the output of the first ReLU, as in code whose ReLU works in place.
     """
 
     def __init__(self, inputs: int, outputs: int, hidden: int, *, pool: bool, first: bool, rectified: bool):
@@ -156,15 +162,16 @@ class DownBlock(nn.Module):
         h = self.conv2(F.relu(self.conv1(h)))
         if not self.pool:
             return h + self.shortcut(x)
-        # The two orders agree but for rounding, which a ReLU behind them may blow up: so each is the original's.
+        # The two orders differ by rounding only, but a later ReLU may enlarge that: each case has the original's order.
         x = self.shortcut(F.avg_pool2d(x, 2)) if self.first else F.avg_pool2d(self.shortcut(x), 2)
         return F.avg_pool2d(h, 2) + x
 
 
 class ProjectionHead(nn.Module):
-    """Features (n, c), labels (n,) or None → scores (n, 1): linear, and the features' product with the label's row.
+    """Features (n, c), labels (n,) or None → scores (n, 1).
 
-    classes: how many rows; None for an unconditional critic (Miyato & Koyama 2018, Eq. 4).
+    The score is a linear map of the features and, with a label, plus their inner product with the label's row (Miyato &
+    Koyama 2018, Eq. 4). classes: the number of rows, None for an unconditional critic.
     """
 
     def __init__(self, channels: int, classes: int | None):
@@ -183,9 +190,10 @@ class ProjectionHead(nn.Module):
 class ResidualCritic(nn.Module):
     """Images (n, 3, R, R) → scores (n, 1), unbounded; with labels (n,) also their projection term.
 
-    channels: of each block's output; pools: so many blocks, from the first on, halve the resolution; classes: of the
-    projection term, None for none; wide: a block's hidden channels are its outputs (BigGAN), not its inputs (SNGAN);
-    attention: numbers of the blocks that self-attention follows; rectified: see DownBlock.
+    channels: output channels of each block. pools: how many blocks, from the first on, halve the resolution. classes:
+    number of classes of the projection term, None for a critic without it. wide: whether a block has as many hidden
+    channels as outputs (BigGAN) or as inputs (SNGAN). attention: the blocks, counted from 0, that self-attention
+    follows. rectified: see DownBlock.
     """
 
     def __init__(
@@ -220,7 +228,7 @@ class ResidualCritic(nn.Module):
 
 
 def scaled(table: dict[int, tuple[int, ...]], resolution: int, width: int) -> tuple[int, ...]:
-    """A row of a table of channel multipliers, times width. Raises UserError for a resolution that it lacks."""
+    """The table's channels for a resolution, times width. Raises UserError for a resolution that the table lacks."""
     if resolution not in table:
         known = ", ".join(map(str, sorted(table)))
         raise UserError(f"no published channels for resolution {resolution}, only for {known}: give channels yourself")

@@ -1,10 +1,10 @@
 """The MNIST networks of the supplement: improved-WGAN conv nets at 28×28, and our digit classifier.
 
-Source: MineGAN supplement A ("the same framework [11]"), which is Gulrajani et al. 2017, whose MNIST
-networks these are; width 64 there, 32 in our zoo. The original ends in a sigmoid on [0, 1]; since
-2·sigmoid(x) − 1 = tanh(x/2), ours ends in tanh and lives on [−1, 1] like every image in this library.
-The conditional pair: the generator takes a one-hot row beside z (supplement A), the critic adds a projection on the
-label (Miyato & Koyama 2018), which mining leaves out, as the supplement does for BigGAN.
+Source: MineGAN supplement A ("the same framework [11]"). Reference 11 is Gulrajani et al. 2017; these are its MNIST
+networks, with width 64 there and 32 in our zoo. The original ends in a sigmoid and draws in [0, 1]. Since
+2·sigmoid(x) − 1 = tanh(x/2), ours ends in tanh and draws in [−1, 1], like every generator of this library.
+The conditional pair: the generator takes a one-hot row beside z (supplement A); the critic adds a projection on the
+label (Miyato & Koyama 2018). Mining leaves the projection out, as the supplement does for BigGAN.
 """
 
 from collections.abc import Sequence
@@ -41,6 +41,8 @@ class ConditionalGenerator(Generator):
     classes: what its classes are called; embedding_dim is their number.
     """
 
+    embedding_dim: int  # type: ignore[assignment] # the unconditional generator's is None
+
     def __init__(self, width: int = 32, latent_dim: int = 128, classes: Sequence[str] = "0123456789"):
         super().__init__(width, latent_dim + len(classes))
         self.latent_dim, self.embedding_dim, self.classes = latent_dim, len(classes), tuple(classes)
@@ -49,9 +51,9 @@ class ConditionalGenerator(Generator):
 
     def embed(self, labels: Tensor) -> Tensor:
         """Class numbers (n,) → one-hot rows (n, embedding_dim)."""
-        return F.one_hot(labels, self.embedding_dim).float()
+        return F.one_hot(labels, len(self.classes)).float()
 
-    def forward(self, z: Tensor, embedding: Tensor) -> Tensor:
+    def forward(self, z: Tensor, embedding: Tensor) -> Tensor:  # type: ignore[override] # as every conditional one
         return super().forward(torch.cat([z, embedding], dim=1))
 
 
@@ -86,7 +88,7 @@ class Critic(nn.Module):
         return self._sent_back(x, self.score.weight)
 
     def _sent_back(self, x: Tensor, weight: Tensor) -> Tensor:
-        """∇ₓ of the features' product with weight (1 or n, 64w)."""
+        """∇ₓ of the inner product of the features and weight (1 or n, 64w)."""
         h, slopes = x, []
         with torch.no_grad():
             for layer in (self.down1, self.down2, self.down3):
@@ -101,9 +103,9 @@ class Critic(nn.Module):
 
 
 class ConditionalCritic(Critic):
-    """Images and labels (n,) → scores (n, 1): the Critic's, and its features' product with the label's row.
+    """Images and labels (n,) → scores (n, 1): the Critic's score plus the features' inner product with the label's row.
 
-    Without labels it is a Critic: the second term is left out.
+    Without labels the second term is left out.
     """
 
     def __init__(self, width: int = 32, classes: int = 10):
@@ -126,8 +128,8 @@ class ConditionalCritic(Critic):
 class DigitClassifier(nn.Module):
     """Images (n, 1, 28, 28) in [−1, 1] → logits (n, 10); `features` gives the 128 numbers before them.
 
-    It judges samples (classifier error, supplement D) and supplies the features of our Fréchet distance,
-    where Inception would look at grey digits enlarged tenfold.
+    It judges samples (classifier error, supplement D) and gives the features of our Fréchet distance. Inception's
+    features would be those of grey digits enlarged tenfold.
     """
 
     image_shape = (1, 28, 28)

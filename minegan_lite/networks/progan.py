@@ -1,10 +1,10 @@
 """Progressive GAN (Karras et al. 2018), the source of the paper's faces, cars, buses and scenes.
 
 Convolutions with equalised learning rates, pixel norm in the generator, minibatch deviation in the critic, nearest
-upsampling and average pooling, no tanh. pytorch_GAN_zoo's variant (`zoo`) differs in little: its first layer has a bias
-for each pixel, its gain is √2 in the last layers, too, and the biases are scaled with the weights. Training fades in
-one resolution after another; `lod` ("level of detail") says where it stood: 0 at the full resolution, 1.25 a quarter of
-the way from half of it down to a quarter of it.
+upsampling and average pooling, no tanh. pytorch_GAN_zoo's variant (`zoo`) differs in three points: its first layer has
+a bias for each pixel, its last layers have the gain √2 as well, and the biases are scaled with the weights. Training
+fades in one resolution after another. `lod` ("level of detail") is how far training was from the full resolution: 0 at
+the full one, 1 at half of it; 1.25 is a blend of half (weight 0.75) and a quarter of it (weight 0.25).
 """
 
 import itertools
@@ -29,8 +29,8 @@ class Generator(nn.Module):
     """Latent (n, latent_dim) → images (n, image_channels, R, R), nominally in [−1, 1].
 
     channels: of the blocks at 4×4, 8×8, …, R×R; widths(R) gives the paper's. lod: see above, at most the number of
-    blocks less one. The latent is normalised inside, so that its length does not matter; norms: how often, where tiny
-    latents tell 1 from 2. zoo: see above.
+    blocks less one. norms: how many times the latent is normalised inside. Its length therefore does not matter; one
+    and two times differ for tiny latents only. zoo: see above.
     """
 
     embedding_dim = None
@@ -48,6 +48,7 @@ class Generator(nn.Module):
         self.latent_dim, self.lod, self.norms, self.zoo = latent_dim, lod, norms, zoo
         side = 4 << (len(channels) - 1)
         self.image_shape = (image_channels, side, side)
+        self.project: nn.Module
         if zoo:
             self.project = EqualLinear(latent_dim, channels[0] * 16, ROOT2, after=True)
         else:  # of a 1×1 image: a dense layer with one bias per channel
@@ -69,7 +70,8 @@ class Generator(nn.Module):
         h = self.norm(leaky(h).reshape(len(z), -1, 4, 4))  # (n, c₀, 4, 4)
         h = self.norm(leaky(self.first(h)))
         before = h
-        for conv0, conv1 in self.blocks[:top]:
+        for block in self.blocks[:top]:
+            conv0, conv1 = block.children()
             before = h
             h = self.norm(leaky(conv0(upsample(h))))  # (n, cᵢ, 2r, 2r)
             h = self.norm(leaky(conv1(h)))
@@ -85,8 +87,8 @@ class Generator(nn.Module):
 class Critic(nn.Module):
     """Images (n, C, R, R) → scores (n, 1), unbounded; in a batch, the images of a group influence each other's score.
 
-    channels, lod, zoo: as in the Generator; hidden: units of the dense layer, by default the first of channels; stddev:
-    the paper's code groups 4, genforce 16, pytorch_GAN_zoo 4 neighbours.
+    channels, lod, zoo: as in the Generator. hidden: units of the dense layer, by default channels[0]. stddev: groups of
+    4 images in the paper's code, of 16 in genforce, of 4 neighbours in pytorch_GAN_zoo.
     """
 
     def __init__(
@@ -118,7 +120,7 @@ class Critic(nn.Module):
         x = F.avg_pool2d(x, 2**steps)
         h = leaky(self.from_rgb[top](x))  # (n, c, r, r)
         for i in reversed(range(top)):
-            conv0, conv1 = self.blocks[i]
+            conv0, conv1 = self.blocks[i].children()
             h = F.avg_pool2d(leaky(conv1(leaky(conv0(h)))), 2)  # (n, cᵢ, r/2, r/2)
             if fade and i == top - 1:
                 h = (1 - fade) * h + fade * leaky(self.from_rgb[i](F.avg_pool2d(x, 2)))

@@ -4,7 +4,7 @@ Source: Miyato et al. 2018 (spectral normalisation), Miyato & Koyama 2018 (proje
 in the form of their public code; it is what MineGAN mines in its comparison with BSA (Sec. 5.3).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -24,10 +24,10 @@ CRITIC_POOLS = {32: 2, 64: 5, 128: 5, 256: 6}
 class Generator(nn.Module):
     """Latent (n, latent_dim), and with classes an embedding (n, classes) → images (n, 3, R, R) in [−1, 1].
 
-    width: the original's ch; classes: how many, None for an unconditional one; channels: in the place of the published
-    ones, before the first block and after each. Public codes differ in eps (of batch norm), base (ConditionalBatchNorm)
-    and upsample ("nearest" or "bilinear"); the defaults are the authors'. Raises UserError for a resolution that is not
-    published, unless channels are given.
+    width: the original's ch. classes: their number, None for an unconditional generator. channels: before the first
+    block and after each, instead of the published ones. Public codes differ in eps (of batch norm), base (see
+    ConditionalBatchNorm) and upsample ("nearest" or "bilinear"); the defaults are the authors'. Raises UserError for a
+    resolution that is not published, unless channels are given.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Generator(nn.Module):
         channels = scaled(CHANNELS, resolution, width) if channels is None else tuple(channels)
         self.latent_dim, self.embedding_dim, self.image_shape = latent_dim, classes, (3, resolution, resolution)
         bottom = resolution >> (len(channels) - 1)
-        norm = partial(nn.BatchNorm2d, eps=eps)
+        norm: Callable[..., nn.Module] = partial(nn.BatchNorm2d, eps=eps)
         if classes is not None:
             self.classes = range(classes)
             norm = partial(ConditionalBatchNorm, condition_dim=classes, linear=nn.Linear, eps=eps, base=base)
@@ -66,7 +66,7 @@ class Generator(nn.Module):
 
     def embed(self, labels: Tensor) -> Tensor:
         """Class numbers (n,) → one-hot rows (n, embedding_dim): each conditional layer has a row for each class."""
-        return F.one_hot(labels, self.embedding_dim).float()
+        return F.one_hot(labels, len(self.classes)).float()
 
     def forward(self, z: Tensor, *embedding: Tensor) -> Tensor:
         h = self.project(z).unflatten(1, self.bottom)  # (n, c, 4, 4)

@@ -1,8 +1,8 @@
 """What Progressive GAN and the StyleGANs share: equalised learning rates, normalisations, resampling, style, noise.
 
-Sources: Karras et al. 2018 (Progressive GAN), 2019 (StyleGAN), 2020 (StyleGAN2). Their training draws fresh noise maps
-for every image; here noise is an argument whose default are constants kept in the network, so that images are a
-function of the latent.
+Sources: Karras et al. 2018 (Progressive GAN), 2019 (StyleGAN), 2020 (StyleGAN2). Their training draws new noise maps
+for every image. Here noise is an argument; by default it is constant and kept in the network, so that an image is a
+function of its latent.
 """
 
 import math
@@ -19,10 +19,10 @@ ROOT2 = math.sqrt(2)
 
 
 def widths(resolution: int, base: int = 16384, most: int = 512) -> tuple[int, ...]:
-    """Channels of the blocks from 4×4 up to `resolution`: base / block's resolution, at most `most`.
+    """Channels of the blocks from 4×4 up to `resolution`: base divided by the block's resolution, at most `most`.
 
-    16384 is Progressive GAN's, StyleGAN's and StyleGAN2-ADA paper256's base, 32768 StyleGAN2's. Raises UserError for a
-    resolution that is no power of two, or below 4.
+    base is 16384 for Progressive GAN, StyleGAN and the configuration paper256 of StyleGAN2-ADA, 32768 for StyleGAN2.
+    Raises UserError for a resolution that is below 4 or not a power of two.
     """
     if resolution < 4 or resolution & (resolution - 1):
         raise UserError(f"the resolution must be a power of two, 4 or more, got {resolution}")
@@ -30,9 +30,10 @@ def widths(resolution: int, base: int = 16384, most: int = 512) -> tuple[int, ..
 
 
 def pixel_norm(x: Tensor, reciprocal: bool = False) -> Tensor:
-    """Rows of channels (n, c, …) scaled to mean square 1 (Karras et al. 2018, Sec. 4.2).
+    """x (n, c, …) with the channels of each place scaled to mean square 1 (Karras et al. 2018, Sec. 4.2).
 
-    reciprocal: times 1/√ instead of over √; public codes differ in it, and so in the last bit.
+    reciprocal: multiply by the reciprocal root instead of dividing by the root. Public codes do one or the other, which
+    changes the last bit.
     """
     square = x.square().mean(1, keepdim=True) + 1e-8
     return x * square.rsqrt() if reciprocal else x / square.sqrt()
@@ -46,8 +47,8 @@ def leaky(x: Tensor) -> Tensor:
 class EqualLinear(nn.Module):
     """x (n, d_in) → (n, d_out) with an equalised learning rate (Karras et al. 2018, Sec. 4.1).
 
-    The stored weight is N(0, 1)/lr_mul; at run time it is multiplied by gain·lr_mul/√d_in, the bias by lr_mul. With
-    `after`, weight and bias are as stored, and their result is multiplied by gain·lr_mul/√d_in.
+    The stored weight starts as N(0, 1) divided by lr_mul. Forward multiplies it by gain·lr_mul/√d_in, and the bias by
+    lr_mul. With `after`, forward takes both as stored and multiplies the result by gain·lr_mul/√d_in.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class EqualLinear(nn.Module):
 class EqualConv(nn.Module):
     """x (n, c_in, h, w) → (n, c_out, h, w), equalised as EqualLinear.
 
-    padding: by default what keeps h and w at stride 1.
+    padding: pixels on each side; None for as many as keep h and w at stride 1.
     """
 
     def __init__(
@@ -100,10 +101,11 @@ class EqualConv(nn.Module):
 class MinibatchStddev(nn.Module):
     """x (n, c, h, w) → (n, c + 1, h, w): how much the images of a group differ (Karras et al. 2018, Sec. 3).
 
-    group: images in a group, None for the whole batch; a batch that does not divide by it (or is smaller) takes its
-    largest divisor below. Group members lie a stride apart and the variance is the population's, as in the paper's
-    code; with `contiguous`, as in pytorch_GAN_zoo, they are neighbours, their variance is the unbiased one, a batch
-    that does not divide is one group, and a single image has no deviation.
+    group: images in a group, None for the whole batch. If the batch is smaller, or not a multiple of it, the group has
+    the largest size below that divides the batch. As in the paper's code, the members of a group lie a stride apart in
+    the batch, and the variance is divided by the group's size. With `contiguous`, as in pytorch_GAN_zoo, they are
+    neighbours, the variance is the unbiased one, a batch that is no multiple is one group, and a single image has
+    deviation 0.
     """
 
     def __init__(self, group: int | None = 4, contiguous: bool = False):
@@ -127,11 +129,13 @@ class MinibatchStddev(nn.Module):
 
 
 class Resample(nn.Module):
-    """Zeros between pixels, padding, a low-pass filter per channel, every down-th pixel kept ("upfirdn").
+    """Inserts zeros between pixels, pads, filters each channel, and keeps every down-th pixel ("upfirdn").
 
-    taps: the filter along each axis, made to sum to `total`: 2 makes up for the zeros that doubling inserts. before,
-    after: pixels of padding on each side.
+    taps: the low-pass filter along each axis, scaled to sum to `total`: 2 makes up for the zeros that doubling inserts.
+    before, after: pixels of padding on each side.
     """
+
+    kernel: Tensor
 
     def __init__(self, taps: Sequence[float], before: int, after: int, up: int = 1, down: int = 1, total: float = 1.0):
         super().__init__()
@@ -153,16 +157,25 @@ class Resample(nn.Module):
 class StyleGenerator(nn.Module):
     """What both StyleGANs do around their synthesis: z (n, latent_dim) → w (n, style_dim) → images (n, C, R, R).
 
-    mapping: z → w, with `latent_dim` and `style_dim`. A subclass has `synthesis(w, noise=None)`, to which each of the
-    `layers` may also have a w of its own (w+). Buffers: `w_mean` (style_dim,), for truncation, and one constant noise
-    map (1, 1, r, r) for each of `noise_sizes`, drawn from a fixed seed, where a checkpoint brings none.
+    mapping: z → w. A subclass defines `synthesis`, in which each of the `layers` may have a w of its own (w+). Buffers:
+    `w_mean` (style_dim,), for truncation, and one constant noise map (1, 1, r, r) for each of `noise_sizes`, drawn from
+    a fixed seed unless a checkpoint brings its own.
     """
 
-    embedding_dim = None
+    embedding_dim: int | None = None
+    w_mean: Tensor
 
-    def __init__(self, mapping: nn.Module, layers: int, noise_sizes: Sequence[int], image_shape: tuple[int, int, int]):
+    def __init__(
+        self,
+        mapping: nn.Module,
+        latent_dim: int,
+        style_dim: int,
+        layers: int,
+        noise_sizes: Sequence[int],
+        image_shape: tuple[int, int, int],
+    ):
         super().__init__()
-        self.latent_dim, self.style_dim, self.layers = mapping.latent_dim, mapping.style_dim, layers
+        self.latent_dim, self.style_dim, self.layers = latent_dim, style_dim, layers
         self.image_shape, self.mapping, self.noise_sizes = image_shape, mapping, tuple(noise_sizes)
         self.register_buffer("w_mean", torch.zeros(self.style_dim))
         rng = torch.Generator().manual_seed(0)
@@ -172,6 +185,10 @@ class StyleGenerator(nn.Module):
     def forward(self, z: Tensor, truncation: float = 1.0, noise: Sequence[Tensor] | None = None) -> Tensor:
         """Images (n, C, R, R). truncation: ψ, 1 for none, 0 for the mean image; noise: see noise_maps."""
         return self.synthesis(self.truncate(self.mapping(z), truncation), noise)
+
+    def synthesis(self, w: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:
+        """w (n, style_dim) or w+ (n, layers, style_dim) → images (n, C, R, R); noise: see noise_maps."""
+        raise NotImplementedError
 
     def truncate(self, w: Tensor, truncation: float) -> Tensor:
         """w (n, style_dim) or (n, layers, style_dim) drawn towards the mean: w̄ + ψ(w − w̄) (2019, App. B)."""
@@ -205,12 +222,13 @@ class StyleGenerator(nn.Module):
 class StyleSpace(nn.Module):
     """A StyleGAN as a generator whose latent is w (n, style_dim), or w+ (n, layers·style_dim), layer after layer."""
 
-    embedding_dim = None
+    embedding_dim: int | None = None
 
     def __init__(self, generator: StyleGenerator, per_layer: bool = False):
         super().__init__()
         self.generator, self.image_shape = generator, generator.image_shape
-        self.latent_shape = (generator.layers, generator.style_dim) if per_layer else (generator.style_dim,)
+        w_plus = (generator.layers, generator.style_dim)
+        self.latent_shape = w_plus if per_layer else w_plus[1:]
         self.latent_dim = math.prod(self.latent_shape)
 
     def forward(self, w: Tensor) -> Tensor:
@@ -225,6 +243,11 @@ class StyleSpace(nn.Module):
 
 
 def in_style_space(gan: GAN, per_layer: bool = False) -> GAN:
-    """The same StyleGAN with w, or per layer w+, as its latent space and the mapped z as its prior: mine() takes it."""
+    """The same StyleGAN as a source for mine() whose latent is w, or with per_layer w+; its prior is that of mapped z.
+
+    Raises UserError for a generator that is no StyleGAN of ours.
+    """
+    if not isinstance(gan.generator, StyleGenerator):
+        raise UserError(f"{gan.name} has no style space: only a StyleGAN or StyleGAN2 does, mine it in z")
     space = StyleSpace(gan.generator, per_layer)
     return GAN(space, gan.critic, space.prior, f"{gan.name} in {'w+' if per_layer else 'w'}")

@@ -1,9 +1,9 @@
 """StyleGAN (Karras et al. 2019) in the form whose weights circulate in PyTorch (rosinality's).
 
-A constant, grown by Progressive GAN's blocks; the latent enters as w through adaptive instance normalisation, two times
-a block, and noise through learnt per-channel weights. That form differs from the paper's network: one noise map serves
-both layers of a resolution, the mapping learns at full rate, every layer has the gain √2, the minibatch deviation is
-taken over the whole batch.
+A learnt constant goes through Progressive GAN's blocks. The latent enters as w through adaptive instance normalisation,
+twice in each block, and noise through learnt weights per channel. This form differs from the paper's network: one noise
+map serves both layers of a resolution, the mapping learns at the full rate, every layer has the gain √2, and the
+minibatch deviation is taken over the whole batch.
 """
 
 import itertools
@@ -34,7 +34,6 @@ class Mapping(nn.Module):
 
     def __init__(self, latent_dim: int, depth: int):
         super().__init__()
-        self.latent_dim = self.style_dim = latent_dim
         self.layers = nn.ModuleList(EqualLinear(latent_dim, latent_dim, ROOT2) for _ in range(depth))
 
     def forward(self, z: Tensor) -> Tensor:
@@ -45,7 +44,7 @@ class Mapping(nn.Module):
 
 
 def spread(kernel: Tensor) -> Tensor:
-    """(…, 3, 3) → (…, 4, 4): the mean of its four shifts, which resamples by 2 with stride 2 while it convolves."""
+    """A kernel (…, 3, 3) → (…, 4, 4), the mean of its four shifts: with stride 2 it also resamples."""
     kernel = F.pad(kernel, (1, 1, 1, 1))
     return (kernel[..., 1:, 1:] + kernel[..., :-1, 1:] + kernel[..., 1:, :-1] + kernel[..., :-1, :-1]) / 4
 
@@ -53,7 +52,7 @@ def spread(kernel: Tensor) -> Tensor:
 class UpConv(nn.Module):
     """x (n, c_in, r, r) → (n, c_out, 2r, 2r): upsampling and convolution, `fused` or one after the other.
 
-    Fused, the weight is (c_in, c_out, 3, 3), and the result a quarter as bright.
+    Fused, the weight has the shape (c_in, c_out, 3, 3), and the values are a quarter as large.
     """
 
     def __init__(self, c_in: int, c_out: int, fused: bool):
@@ -115,13 +114,14 @@ class Block(nn.Module):
 class Generator(StyleGenerator):
     """z (n, latent_dim) → images (n, 3, R, R), nominally in [−1, 1]; see StyleGenerator.
 
-    channels: of the blocks at 4×4, 8×8, …, R×R; depth: layers of the mapping; fused: the first block whose resampling
-    and convolution are one, 5 for 128×128.
+    channels: of the blocks at 4×4, 8×8, …, R×R. depth: layers of the mapping. fused: the first block in which
+    resampling and convolution are one operation; 5 is the block of 128×128.
     """
 
     def __init__(self, channels: Sequence[int] = widths(1024), latent_dim: int = 512, depth: int = 8, fused: int = 5):
         sides = [4 << i for i in range(len(channels))]
-        super().__init__(Mapping(latent_dim, depth), 2 * len(sides), sides, (3, sides[-1], sides[-1]))
+        image_shape = (3, sides[-1], sides[-1])
+        super().__init__(Mapping(latent_dim, depth), latent_dim, latent_dim, 2 * len(sides), sides, image_shape)
         self.constant = nn.Parameter(torch.randn(1, channels[0], 4, 4))
         self.conv1 = EqualConv(channels[0], channels[0], 3, ROOT2)
         self.style0, self.style1 = Style(channels[0], latent_dim), Style(channels[0], latent_dim)
@@ -131,7 +131,7 @@ class Generator(StyleGenerator):
         self.to_rgb = EqualConv(channels[-1], 3, 1, ROOT2)
 
     def synthesis(self, w: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:
-        """w (n, style_dim) or, two a block, (n, layers, style_dim) → images; noise: a map a resolution."""
+        """w (n, style_dim), or (n, layers, style_dim), two layers a block → images; noise: one map for a resolution."""
         rows, maps = self.rows(w).unbind(1), self.noise_maps(noise)
         x = self.style0(self.constant.expand(len(w), -1, -1, -1), rows[0], maps[0])  # (n, c₀, 4, 4)
         x = self.style1(self.conv1(x), rows[1], maps[0])
@@ -164,7 +164,8 @@ class Critic(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = self.from_rgb(x)  # (n, c, R, R)
         h = leaky(h) if self.rgb_activation else h
-        for conv0, conv1 in reversed(self.blocks):
+        for block in reversed(self.blocks):
+            conv0, conv1 = block.children()
             h = leaky(conv1(self.blur(leaky(conv0(h)))))  # (n, cᵢ, r/2, r/2)
         h = leaky(self.last(self.stddev(h)))  # (n, c₀, 4, 4)
         return self.score(leaky(self.dense(h)).flatten(1))  # (n, 1)

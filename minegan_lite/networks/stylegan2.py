@@ -1,8 +1,9 @@
 """StyleGAN2 (Karras et al. 2020): weights modulated by w instead of normalised features, and skips to the image.
 
 In plain PyTorch: the authors' resampling kernels are convolutions here, and the modulated weights of a batch are one
-convolution in groups. `ada` takes StyleGAN2-ADA's order of operations, which is the same function but for rounding and
-the smallest weights: demodulated weights are not equalised first, and the critic scales what it adds before the sum.
+grouped convolution. `ada` takes StyleGAN2-ADA's order of operations: demodulated weights are not equalised first, and
+the critic scales both summands instead of their sum. The function is the same up to rounding and for all but the
+smallest weights.
 """
 
 import itertools
@@ -29,7 +30,7 @@ BLUR = (1.0, 3.0, 3.0, 1.0)
 
 
 def active(x: Tensor, clamp: float | None, share: float = 1) -> Tensor:
-    """share · √2 · leaky ReLU, bounded to share · ±clamp if one is given."""
+    """share · √2 · leaky ReLU of x, bounded to ±share · clamp unless clamp is None."""
     x = leaky(x) * (ROOT2 * share)
     return x if clamp is None else x.clamp(-clamp * share, clamp * share)
 
@@ -44,8 +45,13 @@ class ActiveLinear(EqualLinear):
 class ActiveConv(EqualConv):
     """An EqualConv whose bias is part of the activation."""
 
-    def __init__(self, *sizes: int, clamp: float | None, share: float = 1, **options: int):
-        super().__init__(*sizes, **options)
+    bias: nn.Parameter
+
+    def __init__(
+        self, c_in: int, c_out: int, kernel: int, *, clamp: float | None, share: float = 1, stride: int = 1,
+        padding: int | None = None,
+    ):  # fmt: skip
+        super().__init__(c_in, c_out, kernel, stride=stride, padding=padding)
         self.clamp, self.share = clamp, share
 
     def forward(self, x: Tensor) -> Tensor:
@@ -54,11 +60,10 @@ class ActiveConv(EqualConv):
 
 
 class Mapping(nn.Module):
-    """z (n, latent_dim) → w (n, style_dim): a perceptron on the normalised latent; it learns at a hundredth's rate."""
+    """z (n, latent_dim) → w (n, style_dim): a perceptron on the normalised latent, with 1 % of the learning rate."""
 
     def __init__(self, latent_dim: int, style_dim: int, depth: int):
         super().__init__()
-        self.latent_dim, self.style_dim = latent_dim, style_dim
         sizes = [latent_dim] + [style_dim] * depth
         self.layers = nn.ModuleList(ActiveLinear(i, o, lr_mul=0.01) for i, o in itertools.pairwise(sizes))
 
@@ -72,8 +77,8 @@ class Mapping(nn.Module):
 class ModulatedConv(nn.Module):
     """x (n, c_in, r, r), w (n, style_dim) → (n, c_out, r, r), or 2r with `up`; no bias (Karras et al. 2020, Sec. 2.2).
 
-    The input channels are scaled by an affine map of w (Eq. 1); `demodulate` makes the outputs' expected deviation 1
-    again (Eq. 3).
+    An affine map of w scales the input channels (Eq. 1); with `demodulate` the outputs' expected standard deviation is
+    1 again (Eq. 3).
     """
 
     def __init__(
@@ -121,7 +126,7 @@ class StyledConv(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """Features (n, c, r, r) → their image (n, image_channels, r, r), by w; no demodulation."""
+    """Features (n, c, r, r) and w → an image (n, image_channels, r, r); no demodulation."""
 
     def __init__(self, c: int, image_channels: int, style_dim: int, clamp: float | None):
         super().__init__()
@@ -153,7 +158,8 @@ class Generator(StyleGenerator):
         sides = [4 << i for i in range(len(channels))]
         mapping = Mapping(latent_dim, style_dim, depth)
         noise_sizes = [4] + [side for side in sides[1:] for _ in range(2)]
-        super().__init__(mapping, 2 * len(sides), noise_sizes, (image_channels, sides[-1], sides[-1]))
+        image_shape = (image_channels, sides[-1], sides[-1])
+        super().__init__(mapping, latent_dim, style_dim, 2 * len(sides), noise_sizes, image_shape)
         self.constant = nn.Parameter(torch.randn(1, channels[0], 4, 4))
         pairs = list(itertools.pairwise(channels))
         self.convs = nn.ModuleList([StyledConv(channels[0], channels[0], style_dim, False, clamp, ada)])
@@ -179,7 +185,7 @@ class Generator(StyleGenerator):
 
 
 class CriticBlock(nn.Module):
-    """x (n, c_in, r, r) → (n, c_out, r/2, r/2): two convolutions beside a shortcut, their sum over √2."""
+    """x (n, c_in, r, r) → (n, c_out, r/2, r/2): the sum of two convolutions and a shortcut, divided by √2."""
 
     def __init__(self, c_in: int, c_out: int, clamp: float | None, ada: bool):
         super().__init__()
@@ -196,9 +202,9 @@ class CriticBlock(nn.Module):
 
 
 class Critic(nn.Module):
-    """Images (n, image_channels, R, R) → scores (n, 1), unbounded; images of a group influence each other's.
+    """Images (n, image_channels, R, R) → scores (n, 1), unbounded; images of a group influence each other's scores.
 
-    channels, clamp, ada: as in the Generator; group: of the minibatch deviation.
+    channels, clamp, ada: as in the Generator. group: images in a group of the minibatch deviation.
     """
 
     def __init__(

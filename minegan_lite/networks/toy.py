@@ -27,6 +27,8 @@ class MixtureGenerator(nn.Module):
     """
 
     latent_dim, embedding_dim, image_shape = 2, None, (2, 1, 1)
+    sds: Tensor
+    weights: Tensor
 
     def __init__(self, means: Tensor, sds: float | Tensor, weights: Tensor | None = None):
         super().__init__()
@@ -130,9 +132,10 @@ class PointCritic(nn.Module):
     def __init__(self, width: int = 128, rng: torch.Generator | None = None):
         super().__init__()
         self.width = width
-        self.layers = nn.ModuleList([nn.Linear(2, width), nn.Linear(width, width), nn.Linear(width, 1)])
+        layers = [nn.Linear(2, width), nn.Linear(width, width), nn.Linear(width, 1)]
+        self.layers = nn.ModuleList(layers)
         rng = rng or torch.Generator().manual_seed(0)
-        for layer in self.layers:
+        for layer in layers:
             reach = 1 / math.sqrt(layer.in_features)  # torch's own default, from a generator of ours
             nn.init.uniform_(layer.weight, -reach, reach, generator=rng)
             nn.init.uniform_(layer.bias, -reach, reach, generator=rng)

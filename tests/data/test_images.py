@@ -130,8 +130,12 @@ def see_through(mode: str) -> Image.Image:
     """Left half opaque black, right half fully transparent over hidden red; in grey, over hidden black."""
     picture = Image.new("RGBA", (8, 8), (0, 0, 0, 255))
     picture.paste((255, 0, 0, 0), (4, 0, 8, 8))
-    if mode in ("RGBA", "LA", "PA"):
+    if mode in ("RGBA", "LA"):
         return picture.convert(mode)
+    if mode == "PA":  # Pillow before 12 loses what is transparent when it makes one
+        palette = picture.convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE).convert("PA")
+        palette.putalpha(picture.getchannel("A"))
+        return palette
     flat = picture.convert("RGB").convert(mode, palette=Image.Palette.ADAPTIVE)
     hidden = flat.getpixel((7, 0))
     buffer = io.BytesIO()

@@ -143,7 +143,7 @@ def test_the_card_names_the_files_and_their_licence():
 
 def test_packing_loses_nothing_and_checks_first(originals, monkeypatch):
     """On the labels alone, which are small."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "data_scripts"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "data_scripts"))
     import pack_mnist
 
     raw = originals / "MNIST" / "raw"
@@ -156,7 +156,7 @@ def test_packing_loses_nothing_and_checks_first(originals, monkeypatch):
 
 
 def test_the_packs_are_those_of_the_card_says_the_script(capsys, monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "data_scripts"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "data_scripts"))
     import pack_mnist
 
     assert pack_mnist.main(["--check"]) == 0

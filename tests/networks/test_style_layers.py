@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from minegan_lite import GAN, StandardNormal, UserError, mine
+from minegan_lite import GAN, StandardNormal, UserError, mine, zoo
 from minegan_lite.networks import progan, stylegan, stylegan2
 from minegan_lite.networks.style_layers import (
     EqualConv,
@@ -189,6 +189,11 @@ def test_a_stylegan_in_its_style_space_is_mined_and_stays_as_it_is():
     mined = mine(source, target, steps=1, batch=4, critic_steps=1, device="cpu", progress=False)
     assert (same(everything(gan.generator), before[0]), same(everything(gan.critic), before[1])) == (True, True)
     assert mined.sample(2).shape == (2, 3, 16, 16)
+
+
+def test_a_gan_without_a_style_space_is_refused_in_one_line():
+    with pytest.raises(UserError, match=r"^mnist-no-9 has no style space: only a StyleGAN or StyleGAN2 does, mine it"):
+        in_style_space(zoo.load("mnist-no-9"))
 
 
 def test_a_fresh_critic_is_drawn_anew():

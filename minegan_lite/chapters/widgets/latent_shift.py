@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ReadOut = Callable[[Tensor], list[str]]
-DRAWS = 2000  # of the prior: for the mean Jacobian, the plane and its extent
-ARROWS = 40  # of them drawn
+DRAWS = 2000  # draws of the prior, for the mean Jacobian, the plane and its extent
+ARROWS = 40  # draws that are shown as arrows
 REACH = 3.0  # the sliders' ends, in standard deviations of N(0, I)
 
 
@@ -29,28 +29,28 @@ class Picture(live.Drawn):
     """What latent_shift.js draws.
 
     arrows: [x, y, x', y'] from u to M(u) in the plane, one for each fixed draw; they never change.
-    shown: what the controls change, in one piece: `images` (two data URLs, G(u) and G(M(u))), `captions` (two),
+    shown: a dict of everything that the controls change: `images` (two data URLs, G(u) and G(M(u))), `captions` (two),
         `current` (one more arrow), `bounds` [x, y, x', y'] of the plane, `lines` of numbers.
     """
 
     _esm = live.front_end("latent_shift.js")
     _css = live.front_end("latent_shift.css")
-    arrows = traitlets.List().tag(sync=True)
+    arrows: traitlets.List = traitlets.List().tag(sync=True)
 
 
 class LatentShift(live.Live):
     """G(u) beside G(M(u)), and u → M(u) as arrows, while sliders push u along the miner's main directions.
 
     The sliders are the leading right-singular vectors of the miner's mean Jacobian (see latents.main_directions), each
-    with its singular value: how much M stretches a step along it. They add to a draw u ~ p(u), from −3 to 3 standard
-    deviations of N(0, I). Arrows: 40 fixed draws and, strong, the current u, in the plane in which M(u) varies most.
-    That plane stands still, and it is where the first two sliders are seen at work: a linear miner would move M(u)
-    exactly along it, and for the further sliders orthogonally to it.
+    with its singular value: how much M stretches a step along it. Their values, from −3 to 3 standard deviations of
+    N(0, I), are added to a draw u ~ p(u). The arrows show 40 fixed draws and, drawn stronger, the current u, in the
+    plane in which M(u) varies most. The plane is fixed. It shows the first two sliders best: with a linear miner they
+    would move M(u) within the plane, and the other sliders at right angles to it.
 
     mined: any Mined, finished or not, of stage one or two. k: how many sliders. ema: as in Mined.sample.
     seed: of the fixed draws, and the first value of the control `draw_seed`; 0 to 9999.
-    read_out: images (2, C, H, W), G(u) and G(M(u)) → a word on each; None takes the digit classifier's verdicts for the
-        zoo's GANs, and nothing for others.
+    read_out: a function of images (2, C, H, W), G(u) and G(M(u)), that gives a word for each; None takes the digit
+        classifier's verdicts for the zoo's GANs, and no words for others.
     Raises UserError for k below 1 or above |u|, a seed out of range, |u| ≠ |z| (there is no G(u) then), latents or
     images that are not finite, and a read_out that does not give two words.
 
@@ -174,7 +174,7 @@ class LatentShift(live.Live):
 
 
 def digit_verdicts() -> ReadOut:
-    """A read_out: for digits (n, 1, 28, 28), what the zoo's classifier takes each for, with its probability."""
+    """A read_out for digits (n, 1, 28, 28): the likeliest class for the zoo's classifier, and its probability."""
     classifier = zoo.load_classifier()
 
     def verdicts(images: Tensor) -> list[str]:

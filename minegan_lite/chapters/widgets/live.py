@@ -26,32 +26,32 @@ FOLDER = Path(__file__).parent
 
 
 def front_end(name: str) -> str:
-    """The text of a script or style sheet of this folder, after what all of its kind share (live.js, live.css)."""
+    """The text of a script or style sheet of this folder, behind the shared part, live.js or live.css."""
     return "\n".join((FOLDER / file).read_text(encoding="utf-8") for file in (f"live{Path(name).suffix}", name))
 
 
 class Drawn(anywidget.AnyWidget):
-    """What a script draws: Python writes the traits, the browser only reads them, and says when they came to rest.
+    """A picture that a script in the browser draws from traits, which Python alone writes.
 
-    shown: all that changes, in one piece.
+    The browser reports when the traits have stopped changing. shown: everything that changes, in one dict.
     """
 
     shown = traitlets.Dict().tag(sync=True)
 
 
 class Live(VBox):
-    """Controls and drawn pictures in a box, and in the cell's next output a static picture of them.
+    """Controls and drawn pictures in a box, and a static picture of them in the cell's next output.
 
-    That one is renewed whenever the pictures come to rest, and is all that a page, GitHub, or a notebook reopened
-    without its kernel shows. JupyterLab and Notebook 7 hide it as long as the widget itself is there.
-    A subclass gives `figure`, the same picture as a Matplotlib figure, and `__repr__`, its numbers as text.
+    The static picture is renewed whenever the drawn ones have stopped changing. A page, GitHub, and a notebook that was
+    reopened without its kernel show the static picture alone; JupyterLab and Notebook 7 hide it while the widget is
+    there. A subclass defines `figure`, the same picture as a Matplotlib figure, and `__repr__`, its numbers as text.
 
-    JupyterLab lets a kernel that knows subshells (ipykernel 7) handle what the browser says in a thread of its own,
-    also while a cell runs: hence `lock`, for what both may do.
+    With ipykernel 7, JupyterLab handles the browser's messages in a thread of their own, also while a cell runs. `lock`
+    is held by whatever both threads may do.
     """
 
     def __init__(self, children: Sequence[Widget], kind: str):
-        """kind: a class of the style sheets, for the box."""
+        """kind: the box's class in the style sheets."""
         self._drawn = [child for child in children if isinstance(child, Drawn)]
         self._displayed, self._stale, self._renewed = False, True, 0.0
         self.lock = threading.RLock()
@@ -66,7 +66,7 @@ class Live(VBox):
         self._stale = True
 
     def renew(self, pause: float = 0.0) -> None:
-        """Renews the static picture, if it stands somewhere, is out of date and at least `pause` seconds old."""
+        """Renews the static picture if it is displayed, out of date and at least `pause` seconds old."""
         with self.lock:
             if self._displayed and self._stale and time.monotonic() - self._renewed >= pause:
                 update_display(self._still(), raw=True, display_id=self.model_id)
@@ -80,8 +80,11 @@ class Live(VBox):
         return {"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": repr(self)}
 
     def _ipython_display_(self) -> None:
-        # anywidget knows what each front-end wants to be told; only the model to show is another
-        bundle, metadata = self._drawn[0]._repr_mimebundle_()
+        # anywidget makes the bundle that each front-end understands; ours differs only in the model that it shows, the
+        # whole box instead of the first picture
+        drawn = self._drawn[0]._repr_mimebundle_()
+        assert drawn is not None  # it is where a widget has no front-end, and these have theirs
+        bundle, metadata = drawn
         bundle = {"text/plain": repr(self), WIDGET_VIEW: bundle[WIDGET_VIEW] | {"model_id": self.model_id}}
         display(bundle, raw=True, metadata=metadata)
         display(self._still(), raw=True, display_id=self.model_id)
@@ -104,7 +107,7 @@ def pixels(image: Tensor) -> np.ndarray:
 
 
 def data_url(image: Tensor) -> str:
-    """An image (C, H, W) in [−1, 1] as a PNG that needs no request, made smaller if it is longer than 256 pixels."""
+    """An image (C, H, W) in [−1, 1] as a PNG inside a data: address, shrunk to at most 256 pixels a side."""
     buffer, picture = io.BytesIO(), Image.fromarray(pixels(image))
     picture.thumbnail((PIXELS, PIXELS), Image.Resampling.BOX, reducing_gap=None)
     picture.save(buffer, "PNG")

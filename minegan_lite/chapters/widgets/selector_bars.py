@@ -26,10 +26,10 @@ NOTHING = {"line": "", "rows": [], "ticks": [], "figures": []}
 class Picture(live.Drawn):
     """What selector_bars.js draws: a line of text, then either bars or images.
 
-    shown: `line`; `rows`, one for each bar: [name, p, true share, place of its mark, length of the bar], the first
-        three as text and the others as shares of the axis ("" and None where no truth is known); `ticks`, the axis'
-        start, middle and end; `figures`, one for each image: `image` (a data URL), `name`, `note`, `winner` (whether
-        it is framed).
+    shown: a dict. `line`: the text. `rows`: for each bar [name, p, true share, place of the mark, length of the bar];
+        the first three are text, the last two fractions of the axis (if the truth is unknown: "" and None). `ticks`:
+        labels of the axis' start, middle and end. `figures`: for each image `image` (a data URL), `name`, `note` and
+        `winner` (whether it is framed).
     """
 
     _esm = live.front_end("selector_bars.js")
@@ -40,10 +40,10 @@ class SelectorBars(live.Live):
     """p_i of each source as bars, a supersample with its winner, and single samples drawn by p (Sec. 3.3).
 
     The bars move while mining: `bars = SelectorBars()`, then `display(bars)`, then `mine(…, watch=bars.update)`. A
-    slider goes back to p as it was after each minibatch that the selector counted (a training step has
-    critic_steps + 1 of them). Below: one image of each source, a supersample, the one framed that the critic scores
-    highest; its seed is a control. The button draws a source by p as it is at the end, whatever the slider says, then
-    an image of that source: what mined.sample(1, seed=seed) is, with the next seed at each click.
+    slider shows p as it was after each minibatch that the selector counted (a training step has critic_steps + 1 of
+    them). Below the bars is a supersample, one image of each source; a frame marks the image that the critic scores
+    highest, and a control sets the seed. The button draws a source with the final p, wherever the slider is, and an
+    image of that source: mined.sample(1, seed=seed), with the next seed at each click.
 
     mined: a Mined; None waits for the first `update`. truth: the sources' true shares of the target by name,
         shown as marks, where they are known; a source that is not named has none. seed: of the first supersample and
@@ -66,7 +66,10 @@ class SelectorBars(live.Live):
     ):
         self.supersample_seed = live.seed_control(seed, "supersample (seed)")
         self._truth, self._ema = _checked(truth), ema
-        self._next_seed, self._sample_seed = seed, None
+        self._next_seed = seed
+        self._sample_seed: int | None = None
+        self.images: Tensor  # (N, C, H, W), the supersample shown
+        self.image: Tensor  # (C, H, W), the sample shown, once there is one
         self.shares = Picture(shown=NOTHING | {"line": "nothing mined yet: give mine(…) watch=….update"})
         self.supersample, self.sampled = Picture(shown=NOTHING), Picture(shown=NOTHING)
         self.position = IntSlider(
@@ -182,7 +185,7 @@ class SelectorBars(live.Live):
         """What the last click drew; nothing before the first."""
         if self._sample_seed is None:
             return
-        i = self._mined.chosen(1, seed=self._sample_seed).item()
+        i = int(self._mined.chosen(1, seed=self._sample_seed))
         (image,) = self._mined.sample(1, seed=self._sample_seed, ema=self._ema)
         _check_finite(image)
         name, p = self._mined.sources[i].name, self._mined.selector.probabilities[i]
