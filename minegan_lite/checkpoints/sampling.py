@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from minegan_lite.errors import UserError
 from minegan_lite.gan import GAN, truncated
-from minegan_lite.mined import frozen
 from minegan_lite.networks import biggan, biggan_deep
+from minegan_lite.nn import frozen
 from minegan_lite.shown import shown
 
 PIXELS = 1 << 18  # drawn at a time, so that memory does not grow with the resolution: 16 images of 128×128, one of 512

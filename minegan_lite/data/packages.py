@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from minegan_lite.data import download
 from minegan_lite.errors import UserError
-from minegan_lite.runs import write_atomically
+from minegan_lite.files import write_atomically
 from minegan_lite.shown import shown
 
 DOWNLOAD = ("download", "--no-deps", "--only-binary", ":all:", "--ignore-requires-python")
