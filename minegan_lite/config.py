@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from numbers import Real
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -95,8 +95,6 @@ class Mining(Adversarial):
     alone: ClassVar[str] = "stage one trains no generator"
 
 
-Kind = TypeVar("Kind", bound=Training)
-
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     # Supplement A, MNIST. It states neither λ nor the critic steps: those are Gulrajani et al.'s.
@@ -146,12 +144,12 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def resolve(
-    kind: type[Kind],
+    kind: type[Training],
     preset: str | None,
     options: dict[str, Any],
     family: str = "wgan-gp",
     device: torch.device | None = None,
-) -> Kind:
+) -> Any:
     """The configuration of a kind of training with options replaced, checked.
 
     preset: None takes the family's. device: where it will run, which settles a precision that is "auto".
@@ -182,7 +180,7 @@ def said(config: Adversarial, preset: str, family: str) -> str:
     return f"preset {preset} (family {family}): {config.loss} loss, learning rates {rates}, batch {config.batch}"
 
 
-def checked(config: Kind) -> Kind:
+def checked(config: Training) -> Any:
     """The same with plain numbers and tuples, which JSON can hold. Raises UserError for a senseless value."""
     values = vars(config).copy()
 
@@ -232,6 +230,6 @@ def _finite(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _plain(value: Real) -> int | float:
+def _plain(value: Any) -> int | float:
     """A number of NumPy's, or such, as Python's own, which JSON can hold."""
     return value if type(value) in (int, float) else float(value)

@@ -115,11 +115,12 @@ class OneClass(nn.Module):
 
     embedding_dim = None
 
-    def __init__(self, generator: nn.Module, label: int):
+    def __init__(self, generator: Any, label: int):
         super().__init__()
         if not 0 <= label < len(generator.classes):
             raise UserError(f"the generator has {len(generator.classes)} classes, there is no class {label}")
-        self.generator, self.label = generator, label
+        self.generator: Any = generator
+        self.label = label
         self.latent_dim, self.image_shape = generator.latent_dim, generator.image_shape
 
     def forward(self, z: Tensor) -> Tensor:
@@ -136,9 +137,10 @@ class ClassSpace(nn.Module):
 
     embedding_dim = None
 
-    def __init__(self, generator: nn.Module, z_prior: Prior):
+    def __init__(self, generator: Any, z_prior: Prior):
         super().__init__()
-        self.generator, self.z_prior, self.image_shape = generator, z_prior, generator.image_shape
+        self.generator: Any = generator
+        self.z_prior, self.image_shape = z_prior, generator.image_shape
         self.sizes = (generator.latent_dim, generator.embedding_dim)
         self.latent_dim = sum(self.sizes)
 
@@ -181,9 +183,10 @@ def classes_of(gan: GAN) -> list[GAN]:
 class Truncated(nn.Module):
     """A generator whose images can be truncated (StyleGAN's, BigGAN-deep's), called with one truncation."""
 
-    def __init__(self, generator: nn.Module, truncation: float):
+    def __init__(self, generator: Any, truncation: float):
         super().__init__()
-        self.generator, self.truncation = generator, truncation
+        self.generator: Any = generator
+        self.truncation = truncation
         self.latent_dim, self.embedding_dim = generator.latent_dim, generator.embedding_dim
         self.image_shape, self.classes = generator.image_shape, getattr(generator, "classes", ())
         self.one_hot = getattr(generator, "one_hot", False)

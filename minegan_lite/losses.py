@@ -5,7 +5,7 @@ BigGAN with the hinge loss, StyleGAN with the logistic one and R1. LOSSES has ea
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ def generator_loss(fake_scores: Tensor) -> Tensor:
     return -fake_scores.mean()
 
 
-def input_gradient(critic: nn.Module, x: Tensor) -> Tensor:
+def input_gradient(critic: Any, x: Tensor) -> Tensor:
     """∇ₓD(x), shaped as x, differentiable in the critic's weights.
 
     By the critic's own `input_gradient` where it has one (a tenth of a mining step faster, on a CPU), else by autograd,

@@ -22,7 +22,7 @@ STAGES = ("mine", "finetune")
 RECORDED = ("stage", "sources", "miners", "critic_like", "generators_sha256")  # what load() asks for
 
 
-def input_prior(gan: GAN, miner: Miner | ConditionalMiner) -> Prior:
+def input_prior(gan: GAN, miner: Any) -> Prior:
     """p(u): the source's own prior of z where u is as long as z (Sec. 3.2), else N(0, I) of the miner's input."""
     generator, length = gan.generator, miner.sizes[0]
     in_classes = isinstance(generator, ClassSpace)  # u is no class: of the latent only z matters
@@ -87,7 +87,9 @@ class Mined:
         """From which source, by its place, each image of sample(n, seed=seed) comes: int64 (n,)."""
         return self._choose(_positive(n), seeded(seed))
 
-    def latents(self, n: int, *, seed: int = 0, ema: bool | None = None, source: int | None = None) -> tuple:
+    def latents(
+        self, n: int, *, seed: int = 0, ema: bool | None = None, source: int | None = None
+    ) -> tuple[Tensor, Tensor]:
         """u (n, |u|) from the prior and the mined latents z = M(u) (n, |z|), both on the CPU.
 
         In a ClassSpace the latents are z and class embedding side by side, (n, |z| + |c|). source: its place, where
@@ -246,14 +248,13 @@ def _from_file(sources: list[GAN], generators: nn.ModuleList, record: dict[str, 
     if wins.shape != (1, len(sources)) or wins.dtype != torch.int64 or (wins < 0).any():
         raise ValueError("its selector counts something else")
     selector.load_state_dict({"wins": wins if wins.sum() else wins[:0]})
-    kept = nn.ModuleDict({"miners": nn.ModuleList(map(built, record["miners"]))})
+    miners = nn.ModuleList(map(built, record["miners"]))
+    kept = nn.ModuleDict({"miners": miners})
     if record["stage"] == "finetune":
         kept["generators"] = generators
     kept.load_state_dict({key: x.float() if x.is_floating_point() else x for key, x in state.items()})
     kept.eval().requires_grad_(False)
-    return Mined(
-        with_generators(sources, generators), kept["miners"], None, kept["miners"], generators, selector, record
-    )
+    return Mined(with_generators(sources, generators), miners, None, miners, generators, selector, record)
 
 
 def _scatter(chosen: Tensor, images: Callable[[int, int], Tensor], shape: Sequence[int]) -> Tensor:

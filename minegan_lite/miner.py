@@ -122,7 +122,7 @@ def miner_for(generator: Any, config: Any, rng: torch.Generator) -> Miner | Cond
     return kind(*sizes, config.activation, config.init, rng, spectral_norm=config.spectral_norm)
 
 
-def told(miner: Miner | ConditionalMiner | NoMiner) -> list[dict[str, Any]]:
+def told(miner: nn.Module) -> list[dict[str, Any]]:
     """What `built` needs to make a miner of the same shape: a dict for each Miner in it, JSON-ready."""
     parts = [miner] if isinstance(miner, Miner) else [part for part in miner.children() if isinstance(part, Miner)]
     return [

@@ -5,6 +5,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +61,7 @@ def put_back(buffer: Tensor, value: Tensor) -> None:
     buffer.data.copy_(value)  # autograd would take a plain copy_ for a change of what it needs
 
 
-def unwrapped(module: nn.Module) -> nn.Module:
+def unwrapped(module: Any) -> Any:
     """The network that torch.compile, DataParallel or DistributedDataParallel hold, or the module itself."""
     while True:
         if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
@@ -71,7 +72,7 @@ def unwrapped(module: nn.Module) -> nn.Module:
             return module
 
 
-def clone(module: nn.Module) -> nn.Module:
+def clone(module: nn.Module) -> Any:
     """A deep copy that shares nothing with `module`, and is not wrapped, so that weights are called what they are.
 
     Hook-based spectral norm leaves its last weight behind as a graph's output, which deepcopy refuses: detached
@@ -90,7 +91,7 @@ def clone(module: nn.Module) -> nn.Module:
     return copied
 
 
-def fresh(module: nn.Module, purpose: str, seed: int) -> nn.Module:
+def fresh(module: nn.Module, purpose: str, seed: int) -> Any:
     """A copy of `module` with new random weights, its layers' own initialisations.
 
     Raises UserError where a layer's weights cannot be drawn anew: without reset_parameters, or wrapped by torch's
@@ -117,14 +118,14 @@ def decay_at(updates: int, decay: float = DECAY) -> float:
     return min(decay, (1 + updates) / (10 + updates))
 
 
-def averaged(module: nn.Module, decay: float = DECAY) -> AveragedModel:
+def averaged(module: nn.Module, decay: float = DECAY) -> Any:
     """A copy of `module`, as `.module`: the exponential moving average of its weights.
 
     `update_parameters(module)` moves it towards the original by 1 − decay.
     """
 
     @torch.no_grad()
-    def step(averages: list[Tensor], currents: list[Tensor], updates: Tensor) -> None:
+    def step(averages: Any, currents: Any, updates: Any) -> None:
         torch._foreach_lerp_(averages, currents, 1 - decay_at(int(updates), decay))
 
     average = AveragedModel(module, multi_avg_fn=step, use_buffers=False)
@@ -188,7 +189,7 @@ def at_once(image_shape: Sequence[int]) -> int:
     return max(1, min(MOST, PIXELS // math.prod(image_shape[1:])))
 
 
-def draw(network: nn.Module, *rows: Tensor) -> Tensor:
+def draw(network: Any, *rows: Tensor) -> Tensor:
     """What a network makes of rows (n, …), such as a generator's images (n, C, H, W), on the CPU, in parts.
 
     rows: one tensor for each of the network's inputs. The parts are at_once() rows, by the network's image_shape; MOST

@@ -44,11 +44,12 @@ class Trained(Protocol):
     at this step. noted: what more an entry of the history holds.
     """
 
-    config: Training
-    device: torch.device
     rngs: list[torch.Generator]
     step: int
     history: list[dict[str, Any]]
+
+    @property
+    def config(self) -> Training: ...
 
     def parts(self) -> dict[str, Any]: ...
 
@@ -79,7 +80,8 @@ class Course:
         watch: Watch | None = None,
     ):
         self.state, self.record, self.out, self.metric, self.watch = state, record, out, metric, watch
-        self.progress, self.folder, self.closing = progress, None, contextlib.ExitStack()
+        self.progress, self.closing = progress, contextlib.ExitStack()
+        self.folder: RunFolder | None = None
 
     def __enter__(self) -> "Course":
         with contextlib.ExitStack() as opened:

@@ -6,6 +6,7 @@ With one source there is nothing to choose, and Eq. 5 and 6 are Eq. 3 and 4.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ class Player:
     mixes: whether the generator mixes_rows(), as in stage two with BatchNorm.
     """
 
-    generator: nn.Module
+    generator: Any
     miner: nn.Module
     prior: Prior
     rng: torch.Generator
@@ -69,7 +70,7 @@ def compete(players: Sequence[Player], us: Sequence[Tensor], score: Score) -> tu
     us: of each player, u (K, |u|). score: images → (K, 1). One player after the other, so that no more than two
     players' images are held at a time. Of equal scores the earlier player's wins.
     """
-    winner = best = images = None
+    winner = best = images = torch.empty(0)  # until the first player's are there
     for i, (player, u) in enumerate(zip(players, us, strict=True)):
         with still(player.generator, player.miner):
             candidates = player.images(u)  # (K, C, H, W)
@@ -100,7 +101,8 @@ def run_again(players: Sequence[Player], us: Sequence[Tensor], rows: Sequence[Te
     player starts from the same ones, and where players share them they go to the average, each counted by its rows.
     """
     before = {buffer: buffer.clone() for player in players for buffer in moving(player.generator, player.miner)}
-    moved, counts, parts = dict.fromkeys(before, 0.0), dict.fromkeys(before, 0), []
+    moved: dict[Tensor, Any] = dict.fromkeys(before, 0.0)
+    counts, parts = dict.fromkeys(before, 0), []
     for player, u, own in zip(players, us, rows, strict=True):
         if not len(own):
             continue
@@ -116,7 +118,7 @@ def run_again(players: Sequence[Player], us: Sequence[Tensor], rows: Sequence[Te
 
 
 @torch.no_grad()
-def mixes_rows(generator: nn.Module) -> bool:
+def mixes_rows(generator: Any) -> bool:
     """Whether an image depends on the other latents of its batch, as it does behind a BatchNorm in training mode."""
     z = torch.randn(4, generator.latent_dim, generator=torch.Generator().manual_seed(0)).to(device_of(generator))
     with still(generator):

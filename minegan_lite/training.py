@@ -50,7 +50,8 @@ class State:
         released: bool = False,
         kept: Collection[str] = (),
     ):
-        self.config, self.device, self.step, self.history = config, device, 0, []
+        self.config, self.device, self.step = config, device, 0
+        self.history: list[dict[str, Any]] = []
         self.rng, *of_sources = self.rngs = streams(purpose, sources, config.seed)
         generators = nn.ModuleList(source.generator for source in sources)
         elsewhere = any(weight.device != device for weight in (*generators.parameters(), *generators.buffers()))
@@ -64,7 +65,8 @@ class State:
         self.critic = clone(critic).train().requires_grad_(False)
         self.critic.to(device, memory_format=torch.channels_last)  # a tenth faster on a CPU
         self.critic_weights = [weight for name, weight in self.critic.named_parameters() if name not in kept]
-        self.miners_average, self.generators_average = averaged(self.miners, config.ema_decay), None
+        self.miners_average = averaged(self.miners, config.ema_decay)
+        self.generators_average: Any = None  # while they are frozen
         groups = []
         if mining := list(self.miners.parameters()):  # none where a baseline has no miner
             groups.append({"params": mining, "lr": config.miner_lr})
@@ -72,8 +74,8 @@ class State:
             generators.train().requires_grad_(True)
             self.generators_average = averaged(generators, config.ema_decay)
             groups.append({"params": list(generators.parameters()), "lr": config.generator_lr})
-        adam = {"betas": config.betas, "fused": True}
-        self.optimizer = torch.optim.Adam(groups, **adam) if groups else None  # None: only a critic is taught
+        adam: dict[str, Any] = {"betas": config.betas, "fused": True}
+        self.optimizer: Any = torch.optim.Adam(groups, **adam) if groups else None  # None: only a critic is taught
         self.critic_optimizer = torch.optim.Adam(self.critic_weights, lr=config.critic_lr, **adam)
         self.players = [
             Player(one.generator, miner, input_prior(one, miner), rng, device, released and mixes_rows(one.generator))
@@ -92,13 +94,9 @@ class State:
 
     def parts(self) -> dict[str, Any]:
         """What a checkpoint holds."""
-        parts = {
-            "miners": self.miners, "critic": self.critic, "miners_average": self.miners_average,
-            "selector": self.selector, "optimizer": self.optimizer, "critic_optimizer": self.critic_optimizer,
-        }  # fmt: skip
-        return parts | (
-            {"generators": self.generators, "generators_average": self.generators_average} if self.released else {}
-        )
+        names = ["miners", "critic", "miners_average", "selector", "optimizer", "critic_optimizer"]
+        names += ["generators", "generators_average"] if self.released else []
+        return {name: getattr(self, name) for name in names}
 
     def noted(self) -> dict[str, Any]:
         """What an entry of the history also says: of several sources their shares."""
@@ -229,9 +227,9 @@ def mine(
         if progress and preset is None:
             tqdm.write(f"{sources[0].name}: {said(config, chosen, family)}", file=sys.stderr)
         state = State(config, sources, critic, where, purpose="mine")
-        record["miners"] = [told(miner) for miner in state.miners]
-        course = {"out": out, "progress": progress, "metric": metric or default_metric(target, sources[0])}
-        return train(state, images, record, **course, watch=watch)
+        record["miners"] = list(map(told, state.miners))
+        metric = metric or default_metric(target, sources[0])
+        return train(state, images, record, out=out, progress=progress, metric=metric, watch=watch)
 
 
 def finetune(
@@ -268,8 +266,8 @@ def finetune(
         record["mined_sha256"] = weights_fingerprint(*mined.miners, mined.critic)
         miners = clone(mined.miners)
         state = State(config, mined.sources, mined.critic, where, purpose="finetune", miners=miners, released=True)
-        course = {"out": out, "progress": progress, "metric": metric or default_metric(target, mined.sources[0])}
-        return train(state, images, record, **course, watch=watch)
+        metric = metric or default_metric(target, mined.sources[0])
+        return train(state, images, record, out=out, progress=progress, metric=metric, watch=watch)
 
 
 def describe(
@@ -282,13 +280,13 @@ def describe(
     device: torch.device,
 ) -> dict[str, Any]:
     """Everything that the result depends on, JSON-ready: what run.json holds and a resumed run must repeat."""
-    given = isinstance(target, FewShot)
+    name, request = (target.name, target.request) if isinstance(target, FewShot) else ("tensor", None)
     requests = [one.request for one in sources]
     return {
         "stage": stage, "sources": [one.name for one in sources],
         "source_requests": requests if any(requests) else None, "source_sha256": sources_fingerprint(sources),
         "generators_sha256": weights_fingerprint(*(one.generator for one in sources)),
-        "target": target.name if given else "tensor", "target_request": target.request if given else None,
+        "target": name, "target_request": request,
         "target_sha256": fingerprint(images), "images": len(images), "device": device.type, "preset": preset,
         **asdict(config),
     }  # fmt: skip
@@ -321,9 +319,10 @@ def fitting(sources: Sequence[GAN], config: Adversarial, device: torch.device) -
 
 def default_metric(target: FewShot | Tensor, gan: GAN) -> Metric | None:
     """The digit classifier's error where the target is a digit, else none."""
-    if not isinstance(target, FewShot) or target.digit is None or tuple(gan.generator.image_shape) != (1, 28, 28):
+    digit = target.digit if isinstance(target, FewShot) else None
+    if digit is None or tuple(gan.generator.image_shape) != (1, 28, 28):
         return None
     from minegan_lite import metrics, zoo
 
     classifier = zoo.load_classifier()
-    return lambda images: metrics.classifier_error(classifier, images, target.digit)
+    return lambda images: metrics.classifier_error(classifier, images, digit)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minegan_lite.config import Adapting, Kind, resolve
+from minegan_lite.config import Adapting, Training, resolve
 from minegan_lite.data import FewShot
 from minegan_lite.errors import UserError
 from minegan_lite.gan import GAN
@@ -23,7 +23,9 @@ from minegan_lite.training import train as train_on
 OF_RUNS = {"steps", "seed", "log_every", "save_every"}  # which no paper's recipe is about
 
 
-def recipe(kind: type[Kind], paper: dict[str, Any], options: dict[str, Any], device: torch.device) -> tuple[Kind, str]:
+def recipe(
+    kind: type[Training], paper: dict[str, Any], options: dict[str, Any], device: torch.device
+) -> tuple[Any, str]:
     """The configuration of a method, and what its record calls it: "paper", or what of it the options replaced."""
     config = resolve(kind, "default", paper | options, device=device)
     own = resolve(kind, "default", paper, device=device)
