@@ -55,11 +55,13 @@ def seeded() -> None:
 
 
 @pytest.fixture(autouse=True)
-def same_precision(monkeypatch) -> None:
+def same_precision():
     """precision="auto" is float32 in the tests, on processors with bfloat16, too: bounds are derived for one dtype."""
     import minegan_lite.config  # here, as above
 
-    monkeypatch.setattr(minegan_lite.config, "native_bf16", lambda device: False)
+    with pytest.MonkeyPatch.context() as patch:  # of its own: a test may undo its monkeypatch on the way
+        patch.setattr(minegan_lite.config, "native_bf16", lambda device: False)
+        yield
 
 
 @pytest.fixture

@@ -287,9 +287,6 @@ def test_no_numbers_are_no_device(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.xfail(
-    strict=True, reason="sources' names seed their miners, and the recorded runs' too: a new loop has to go by weights"
-)
 def test_a_renamed_file_is_the_same_source():
     """A checkpoint's name is its file's: to rename it must change no weight."""
     a, b = tiny_gan(0), tiny_gan(1)
@@ -300,9 +297,6 @@ def test_a_renamed_file_is_the_same_source():
     assert all(torch.equal(x, y) for x, y in zip(*runs, strict=True))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the source's name seeds bsa and vae, and their recorded runs: a new loop has to go by weights"
-)
 @pytest.mark.parametrize("method", ["bsa", "vae"])
 def test_a_renamed_source_is_adapted_alike(method):
     gan = replace(tiny_gan(), generator=PlainGenerator())

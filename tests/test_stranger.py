@@ -8,6 +8,8 @@ from PIL import Image
 from torch import nn
 
 import minegan_lite as ml
+from minegan_lite.data import packages
+from minegan_lite.metrics.pictures import WEIGHTS
 
 FAST = {"steps": 3, "batch": 4, "progress": False, "device": "cpu"}
 
@@ -55,7 +57,7 @@ def photos(tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
     rng = torch.Generator().manual_seed(0)
-    for i in range(12):
+    for i in range(20):
         pixels = torch.randint(256, (32, 32, 3), generator=rng, dtype=torch.uint8)
         Image.fromarray(pixels.numpy()).save(folder / f"{i}.png")
     return folder
@@ -73,16 +75,28 @@ def test_five_lines(photos, tmp_path):
 
     assert gan.family == "logistic"
     assert mined.record["loss"] == "logistic"
-    assert (len(target.train), len(target.held_out)) == (9, 3)
+    assert (len(target.train), len(target.held_out)) == (16, 4)
     assert mined.sample(5).shape == again.sample(5).shape == (5, 3, 32, 32)
     assert (mined.sample(5, seed=3) - again.sample(5, seed=3)).abs().max() < 0.02  # half precision
     assert all(torch.equal(weight, before[name]) for name, weight in generator.state_dict().items())
 
 
+def test_and_a_sixth_says_how_good_it_is(photos):
+    """By Lite0 where its weights are here; elsewhere a network of one's own stands in its place, as it may."""
+    gan, target = ml.GAN.wrap(DCGAN(), Discriminator(), latent_dim=20), ml.few_shot(photos)
+    here = packages.place(WEIGHTS["package"], WEIGHTS["version"], WEIGHTS["file"]).is_file()
+    own = {} if here else {"features": nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 8))}
+    numbers = ml.evaluate(ml.mine(gan, target, **FAST), target, n=20, **own)
+    assert numbers["classifier_error"] is None
+    assert numbers["kid"]["value"] > numbers["kid"]["floor"]
+    assert numbers["copying"]["n"] > 0
+    assert ("Lite0" in numbers["kid"]["distance"]) == here
+
+
 def test_a_folder_is_a_target_and_pictures_of_another_size_are_resized(photos):
     gan = ml.GAN.wrap(DCGAN(), Discriminator(), latent_dim=20)
     Image.new("RGBA", (50, 40)).save(photos / "other.png")
-    assert ml.mine(gan, photos, **FAST).record["images"] == 10
+    assert ml.mine(gan, photos, **FAST).record["images"] == 16
 
 
 def test_pixels_in_other_ranges_and_classes_are_translated():

@@ -370,7 +370,7 @@ def nan_image():
         (tiny_target(), {"loss": "wasserstein"}, "loss must be one of wgan-gp, hinge, logistic, logistic-r1"),
         (tiny_target(), {"spectral_norm": 1}, "spectral_norm must be True or False"),
         (tiny_target(), {"activation": "sine"}, "activation must be one of relu, relu[+]pixel_norm"),
-        (tiny_target(), {"precision": "16"}, "precision must be one of 32, bf16"),
+        (tiny_target(), {"precision": "16"}, "precision must be one of auto, 32, bf16"),
         (tiny_target(), {"betas": (0.5, 1.0)}, "betas"),
         (tiny_target(), {"hidden": (8, 0)}, "hidden"),
         (tiny_target(), {"ema_decay": 1.0}, "ema_decay"),
