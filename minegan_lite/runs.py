@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from minegan_lite.config import Training
 from minegan_lite.errors import Diverged, UserError
@@ -66,7 +67,7 @@ class Course:
                 course.after(losses of one step)
 
     state: the training's. record: what run.json says. out: the run folder, None to keep everything in memory; inside
-    the block no other process may write it. metric, watch: as in training.mine.
+    the block no other process may write it. metric, watch: as in training.mine. told: a line to show as it begins.
     """
 
     def __init__(
@@ -78,9 +79,10 @@ class Course:
         progress: bool = True,
         metric: Metric | None = None,
         watch: Watch | None = None,
+        told: str = "",
     ):
         self.state, self.record, self.out, self.metric, self.watch = state, record, out, metric, watch
-        self.progress, self.closing = progress, contextlib.ExitStack()
+        self.progress, self.told, self.closing = progress, told, contextlib.ExitStack()
         self.folder: RunFolder | None = None
 
     def __enter__(self) -> "Course":
@@ -89,6 +91,8 @@ class Course:
                 opened.enter_context(locked(self.out))
                 self.folder = RunFolder(self.out, self.record)
                 self.folder.resume(self._restore)
+            if self.progress and self.told:  # not before: of what is refused nothing else is said
+                tqdm.write(self.told, file=sys.stderr)
             desc = f"{self.record['stage']} {self.record['target']}"
             steps = {"total": self.state.config.steps, "initial": self.state.step, "unit": "step"}
             self.bar = opened.enter_context(bar(**steps, desc=desc, disable=not self.progress))

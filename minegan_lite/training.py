@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from minegan_lite.config import FAMILIES, Adversarial, Mining, Tuning, resolve, said
 from minegan_lite.data import FewShot, few_shot
@@ -224,12 +222,11 @@ def mine(
         check_sources(sources)
         place, critic = starting_critic(sources, config)
         record = describe("mine", sources, target, images, chosen, config, where) | {"critic_like": place}
-        if progress and preset is None:
-            tqdm.write(f"{sources[0].name}: {said(config, chosen, family)}", file=sys.stderr)
         state = State(config, sources, critic, where, purpose="mine")
         record["miners"] = list(map(told, state.miners))
         metric = metric or default_metric(target, sources[0])
-        return train(state, images, record, out=out, progress=progress, metric=metric, watch=watch)
+        by_family = f"{sources[0].name}: {said(config, chosen, family)}" if preset is None else ""
+        return train(state, images, record, out=out, progress=progress, metric=metric, watch=watch, told=by_family)
 
 
 def finetune(

@@ -37,6 +37,11 @@ from minegan_lite.gan import GAN, StandardNormal
 from minegan_lite.shown import shown
 
 LARGEST = 2048  # pixels a side, twice the published networks'
+# About.family → GAN.family, by which mine() chooses its preset
+FAMILIES = {
+    "BigGAN": "biggan", "BigGAN-deep": "biggan", "Progressive GAN": "progan", "SNGAN": "sngan", "StyleGAN": "stylegan",
+    "StyleGAN2": "stylegan",
+}  # fmt: skip
 
 
 class Layout(Protocol):
@@ -136,8 +141,8 @@ def _load(source, layout: str | None, critic, averaged: bool, name: str | None) 
     if judge is None and critic is not None:
         raise UserError(f"no critic in the layout {chosen.NAME} in {_called(critic)}: give the discriminator's file")
     own = chosen.NAME if isinstance(source, Mapping) else shown(Path(source).stem)
-    prior = StandardNormal(generator.latent_dim)
-    return chosen, GAN(generator.eval(), None if judge is None else judge.eval(), prior, name or own)
+    prior, family = StandardNormal(generator.latent_dim), FAMILIES[about.ABOUT[chosen.NAME].family]
+    return chosen, GAN(generator.eval(), None if judge is None else judge.eval(), prior, name or own, family)
 
 
 def _open(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:

@@ -250,4 +250,4 @@ def in_style_space(gan: GAN, per_layer: bool = False) -> GAN:
     if not isinstance(gan.generator, StyleGenerator):
         raise UserError(f"{gan.name} has no style space: only a StyleGAN or StyleGAN2 does, mine it in z")
     space = StyleSpace(gan.generator, per_layer)
-    return GAN(space, gan.critic, space.prior, f"{gan.name} in {'w+' if per_layer else 'w'}")
+    return GAN(space, gan.critic, space.prior, f"{gan.name} in {'w+' if per_layer else 'w'}", gan.family)
