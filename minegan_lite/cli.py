@@ -1,26 +1,26 @@
-"""The command line: mine, finetune, sample, evaluate, inspect, zoo, run, doctor."""
+"""The command line: mine, finetune, sample, evaluate, save, inspect, zoo, run, doctor."""
 
 import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
 from minegan_lite import __version__, cli_checkpoints, cli_runs, terminal
+from minegan_lite.cli_options import Parser, add_generator, path, place, sampling_options, training_options, whole
 from minegan_lite.errors import UserError
 
-SEEDS = 1 << 64  # as many as torch knows
 EXAMPLES = """
 examples:
   minegan-lite zoo                                   what can be mined
   minegan-lite mine --source mnist-no-9 --target mnist:9 --images 1000 --steps 600 --seed 0 --out runs/nine
   minegan-lite mine --source mnist-only-06 mnist-only-17 --target mnist:0=0.3,7=0.7 --out runs/two
   minegan-lite mine --source G_ema.pth --critic D.pth --target photos --resize --out runs/photos
+  minegan-lite mine --generator nets:gan --target photos --batch 16 --miner-lr 0.0005 --out runs/own
   minegan-lite sample runs/nine --n 64               a picture of 64 samples
   minegan-lite evaluate runs/nine                    error, Fréchet distance, coverage, copying, with floors
   minegan-lite finetune runs/nine --steps 300        stage two: releases the generator
+  minegan-lite save runs/nine --out nine.safetensors the miner alone, a small file that sample and evaluate take, too
   minegan-lite inspect G_ema.pth --critic D.pth      what a public checkpoint holds, and under which licence
   minegan-lite sample --checkpoint G_ema.pth --classes 3 7 --out grid.png
   minegan-lite run off_manifold_digits --tier smoke  a chapter of the book, executed
@@ -40,32 +40,53 @@ sources:
   mnist-cond-no-9:4  one class of a conditional one
   path/to/G_ema.pth  a public checkpoint (see minegan-lite inspect --help), with --critic where that is another file
 
+or your own GAN, with --generator in the place of --source:
+  nets:gan           gan() in nets.py of the current folder, or in an installed module. It takes no arguments and gives
+                     a GAN, such as minegan_lite.GAN.wrap(generator, critic, latent_dim=100). Its code is run, now and
+                     whenever the run is read again (sample, evaluate, finetune).
+
 targets:
   mnist:9            digit 9 of MNIST, which is part of the package
   mnist:0=0.3,7=0.7  several digits by their shares
   uci-digits:9       digit 9 of scikit-learn's digits, written by other hands
   path/to/folder     a folder of images of the shape the generator draws (--resize converts others)
 
+The loss, the learning rates and the batch are those of a preset. The source's family chooses it, one line says which,
+and --preset names another; --batch, --miner-lr, --critic-lr and the rest replace single values of any preset.
+
+examples:
+  minegan-lite mine --source mnist-no-9 --target mnist:9 --preset paper --out runs/paper
+  minegan-lite mine --source mnist-only-06 mnist-only-17 --target mnist:0=0.3,7=0.7 --objective mean --out runs/mean
+  minegan-lite mine --source G_ema.pth --target photos --resize --batch 16 --critic-lr 0.0001 --out runs/photos
+  minegan-lite mine --generator nets:gan --target photos --critic-from fresh --precision 32 --out runs/own
+
 The run folder holds run.json (what was asked for) and state.pt (the last checkpoint). The same command resumes it.
 """
+FINETUNE = """
+Stage two of MineGAN: releases the generator of a finished run and trains it with miner and critic, into a new folder.
+
+  minegan-lite finetune runs/nine --steps 300
+  minegan-lite finetune runs/nine --generator-lr 0.0001 --batch 32 --out runs/nine-slowly
+  minegan-lite evaluate runs/nine-finetuned
+
+A source that came from a function is made by it again. The same command resumes an interrupted run.
+"""
 SAMPLE = """
-A picture of samples: of a run of mine or finetune, or of a public checkpoint (see minegan-lite inspect --help).
+A picture of samples: of a run of mine or finetune, of a miner that save wrote, or of a public checkpoint (see
+minegan-lite inspect --help).
 
   minegan-lite sample runs/nine --n 100 --columns 10
+  minegan-lite sample nine.safetensors --seed 1
   minegan-lite sample --checkpoint biggan-deep-256-pytorch_model.bin --classes 207 --truncation 0.4 --out dogs.png
 """
+EVALUATE = """
+Measures samples of a run, or of a miner that save wrote, against the held-out images of its target: each number with n,
+m and the floor that real images reach among themselves. The target is read again from where it was.
 
-
-class Parser(argparse.ArgumentParser):
-    """argparse, with errors in one line instead of a usage block, and descriptions that may be functions."""
-
-    def format_help(self) -> str:
-        if callable(self.description):
-            self.description = self.description()
-        return super().format_help()
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(terminal.WRONG, terminal.one_line(f"{self.prog}: error: {message} (see {self.prog} --help)") + "\n")
+  minegan-lite evaluate runs/nine
+  minegan-lite evaluate runs/nine --raw --seed 1 --json > numbers.json
+  minegan-lite evaluate nine.safetensors --n 2000
+"""
 
 
 def build_parser() -> Parser:
@@ -75,9 +96,9 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     mine = commands.add_parser("mine", help="stage one: train a miner", description=MINE, formatter_class=keep)
-    mine.add_argument(
-        "--source", required=True, nargs="+", metavar="SOURCE", help="GANs of the zoo, or public checkpoints"
-    )
+    which = mine.add_mutually_exclusive_group(required=True)
+    which.add_argument("--source", nargs="+", metavar="SOURCE", help="GANs of the zoo, or public checkpoints")
+    which.add_argument("--generator", metavar="MODULE:FUNCTION", help="a function of yours that returns a GAN")
     mine.add_argument("--critic", type=path, metavar="FILE", help="the first checkpoint's critic, if in another file")
     mine.add_argument("--layout", metavar="NAME", help="the first checkpoint's layout (default: found from its keys)")
     mine.add_argument("--target", required=True, help="mnist:DIGIT, uci-digits:DIGIT, or a folder of images")
@@ -93,32 +114,47 @@ def build_parser() -> Parser:
         help="one from the book's page on the paper's settings, such as paper (default: chosen by the source's family)",
     )
     training_options(mine, steps=600)
+    mine.add_argument("--objective", choices=["max", "mean"], help="of several sources (default max, Eq. 5 and 6)")
+    mine.add_argument(
+        "--critic-from",
+        type=place,
+        metavar="I",
+        help="the source whose critic is the start, counted from 0, or fresh (default 0)",
+    )
     mine.add_argument("--out", required=True, type=path, metavar="RUN", help="run folder, new or to be resumed")
     mine.set_defaults(call=do_mine)
 
-    finetune = commands.add_parser("finetune", help="stage two: release the generator of a mined run")
+    finetune = commands.add_parser(
+        "finetune", help="stage two: release the generator", description=FINETUNE, formatter_class=keep
+    )
     finetune.add_argument("run", type=path, metavar="RUN", help="a finished run folder of mine")
     training_options(finetune, steps=300)
     finetune.add_argument("--generator-lr", type=float, metavar="RATE", help="learning rate (default the preset's)")
     finetune.add_argument("--out", type=path, metavar="RUN", help="run folder (default RUN-finetuned)")
+    add_generator(finetune)
     finetune.set_defaults(call=do_finetune)
 
     sample = commands.add_parser("sample", help="a picture of samples", description=SAMPLE, formatter_class=keep)
     which = sample.add_mutually_exclusive_group(required=True)
-    which.add_argument("run", nargs="?", type=path, metavar="RUN", help="a run folder of mine or finetune")
+    which.add_argument("run", nargs="?", type=path, metavar="RUN", help="a run folder, or a file of save")
     which.add_argument("--checkpoint", type=path, metavar="FILE", help="a public checkpoint instead")
     sampling_options(sample, None, "64; 16 of a checkpoint")
     sample.add_argument("--columns", type=whole(1), default=8, help="images in a row (default %(default)s)")
     sample.add_argument("--out", type=path, metavar="PNG", help="the picture (default RUN/samples.png, FILE.png)")
+    add_generator(sample)
     cli_checkpoints.add_checkpoint_options(sample)
     sample.set_defaults(call=do_sample)
 
-    evaluate = commands.add_parser("evaluate", help="how good the samples of a run are, beside the real-vs-real floor")
-    evaluate.add_argument("run", type=path, metavar="RUN", help="a run folder of mine or finetune")
+    evaluate = commands.add_parser(
+        "evaluate", help="how good the samples are, beside real ones", description=EVALUATE, formatter_class=keep
+    )
+    evaluate.add_argument("run", type=path, metavar="RUN", help="a run folder, or a file of save")
     sampling_options(evaluate, 10_000, "%(default)s")
     evaluate.add_argument("--json", action="store_true", help="the numbers as JSON on stdout")
+    add_generator(evaluate)
     evaluate.set_defaults(call=do_evaluate)
 
+    cli_runs.add_save(commands)
     cli_checkpoints.add_inspect(commands)
 
     zoo = commands.add_parser("zoo", help="the shipped GANs: list or verify them")
@@ -138,46 +174,8 @@ def build_parser() -> Parser:
     return parser
 
 
-def training_options(parser: Parser, steps: int) -> None:
-    parser.add_argument("--steps", type=whole(1), default=steps, help="training steps (default %(default)s)")
-    parser.add_argument(
-        "--seed", type=whole(0, SEEDS), default=0, help="draws the images and starts training (default %(default)s)"
-    )
-    parser.add_argument("--batch", type=whole(1), metavar="N", help="images in a minibatch (default the preset's)")
-    for who in ("miner", "critic"):
-        parser.add_argument(f"--{who}-lr", type=float, metavar="RATE", help="learning rate (default the preset's)")
-    parser.add_argument(
-        "--save-every", type=whole(1), default=100, help="steps between checkpoints (default %(default)s)"
-    )
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"], help="default auto")
-
-
-def sampling_options(parser: Parser, n: int | None, told: str) -> None:
-    parser.add_argument("--n", type=whole(1), default=n, help=f"how many samples (default {told})")
-    parser.add_argument("--seed", type=whole(0, SEEDS), default=0, help="of the samples (default %(default)s)")
-    parser.add_argument("--raw", action="store_true", help="use the raw weights instead of their moving average")
-
-
-def whole(least: int, below: int = 10**15) -> Callable[[str], int]:
-    """A type for argparse: whole numbers from `least` to below `below`."""
-
-    def number(text: str) -> int:
-        if not (text.isdecimal() and len(text) < 30 and least <= int(text) < below):
-            raise argparse.ArgumentTypeError(f"a whole number of at least {least} and below {below:.3g}, not {text!r}")
-        return int(text)
-
-    return number
-
-
-def path(text: str) -> Path:
-    """A type for argparse: a path. An empty one, which would mean the current folder, is refused."""
-    if not text:
-        raise argparse.ArgumentTypeError("a path must not be empty: write . for the current folder")
-    return Path(text)
-
-
 def do_mine(args: argparse.Namespace) -> None:
-    from minegan_lite import sources, training
+    from minegan_lite import training
     from minegan_lite.config import Mining, resolve
     from minegan_lite.nn import pick_device
     from minegan_lite.probe import sources_of
@@ -185,9 +183,11 @@ def do_mine(args: argparse.Namespace) -> None:
     options = training_settings(args)
     resolve(Mining, args.preset, options)  # refuse before any data is loaded
     pick_device(args.device)
-    gan = sources.named(args.source, args.critic, args.layout)
-    shape = tuple(sources_of(gan)[0].generator.image_shape)
-    terminal.need_memory(args.batch or 1, "images of a minibatch", shape)
+    gan = cli_runs.read_sources(args)
+    first = sources_of(gan)[0]
+    shape = tuple(first.generator.image_shape)
+    batch = resolve(Mining, args.preset, options, first.family).batch
+    terminal.need_memory(batch, "images of a minibatch", shape)
     target = cli_runs.read_target(args.target, args.images, args.seed, shape, args.resize)
     mined = training.mine(gan, target, preset=args.preset, device=args.device, out=args.out, **options)
     cli_runs.summarise(mined, args.out)
@@ -199,7 +199,7 @@ def do_finetune(args: argparse.Namespace) -> None:
     cli_runs.refuse_unfinished(args.run)
     run = args.run if args.run.name not in ("", "..") else Path(os.path.abspath(args.run))  # "." has a name as well
     args.out = args.out or run.with_name(f"{run.name}-finetuned")
-    mined, target = cli_runs.read_run(args.run)
+    mined, target = cli_runs.read_run(args.run, args.generator)
     terminal.need_memory(args.batch or 1, "images of a minibatch", mined.image_shape)
     tuned = training.finetune(mined, target, device=args.device, out=args.out, **training_settings(args))
     cli_runs.summarise(tuned, args.out)
@@ -207,26 +207,29 @@ def do_finetune(args: argparse.Namespace) -> None:
 
 def training_settings(args: argparse.Namespace) -> dict:
     """The training settings: those that were given, and those with a default of the command line's own."""
-    rest = {key: getattr(args, key, None) for key in ("batch", "miner_lr", "critic_lr", "generator_lr")}
+    names = ("batch", "miner_lr", "critic_lr", "generator_lr", "precision", "objective", "critic_from")
+    rest = {key: getattr(args, key, None) for key in names}
     given = {key: value for key, value in rest.items() if value is not None}
     return {"steps": args.steps, "seed": args.seed, "save_every": args.save_every, **given}
 
 
 def do_sample(args: argparse.Namespace) -> None:
     from minegan_lite.chapters import plots
-    from minegan_lite.mined import load
 
     if args.checkpoint is not None:
+        if args.generator is not None:
+            raise UserError("--generator is the source of a run: leave it out beside --checkpoint")
         out = args.out or Path(f"{args.checkpoint}.png")
         cli_runs.refuse_inputs(out, [args.checkpoint])
         images = cli_checkpoints.images(args)
     else:
         cli_checkpoints.refuse_checkpoint_options(args)
-        out = args.out or args.run / "samples.png"
-        mined, n = load(args.run), 64 if args.n is None else args.n
+        ema = cli_runs.averages(args)
+        out = args.out or (Path(f"{args.run}.png") if args.run.is_file() else args.run / "samples.png")
+        mined, n = cli_runs.read_mined(args.run, args.generator), 64 if args.n is None else args.n
         cli_runs.refuse_inputs(out, cli_runs.files_of(args.run, mined.record))
         terminal.need_memory(n, "images", mined.image_shape)
-        images = mined.sample(n, seed=args.seed, ema=False if args.raw else None)
+        images = mined.sample(n, seed=args.seed, ema=ema)
     scale = 2 if images.shape[-1] < 64 else 1
     print(plots.save_grid(images, out, args.columns, scale))
 
@@ -234,9 +237,10 @@ def do_sample(args: argparse.Namespace) -> None:
 def do_evaluate(args: argparse.Namespace) -> None:
     from minegan_lite import metrics
 
-    mined, target = cli_runs.read_run(args.run)
+    ema = cli_runs.averages(args)
+    mined, target = cli_runs.read_run(args.run, args.generator)
     terminal.need_memory(args.n, "images", mined.image_shape)
-    numbers = metrics.evaluate(mined, target, n=args.n, seed=args.seed, ema=False if args.raw else None)
+    numbers = metrics.evaluate(mined, target, n=args.n, seed=args.seed, ema=ema)
     print(json.dumps(numbers, indent=1, ensure_ascii=False) if args.json else metrics.format_report(numbers))
 
 

@@ -174,6 +174,12 @@ def resolve(
     return replace(config, precision="bf16" if native_bf16(device) else "32")
 
 
+def refuse_useless(options: dict[str, Any], sources: int) -> None:
+    """Raises UserError for an option that so many sources have no use for."""
+    if sources == 1 and "objective" in options:
+        raise UserError("the objective is how several sources compete, and there is only one: leave out objective")
+
+
 def said(config: Adversarial, preset: str, family: str) -> str:
     """What mine() says of its configuration, in one line."""
     rates = ", ".join(f"{name.removesuffix('_lr')} {value:g}" for name, value in vars(config).items() if "_lr" in name)

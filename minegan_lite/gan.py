@@ -54,8 +54,8 @@ class GAN:
     prior: draws latents, `prior(n, rng)` → (n, latent_dim), rng a CPU torch.Generator.
     name: what results and messages call it.
     family: what it was trained with, a key of config.FAMILIES: mine() chooses its configuration by it.
-    request: the arguments of sources.from_file that give it again, JSON-ready; None for the zoo's and for what was made
-        in Python.
+    request: what gives it again, JSON-ready: the arguments of sources.from_file, or {"python": "module:function"} for
+        sources.from_python; None for the zoo's, and for what was made in Python.
     """
 
     generator: Any

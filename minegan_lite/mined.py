@@ -197,7 +197,8 @@ def load(path: str | Path, gan: GAN | Sequence[GAN] | None = None) -> Mined:
     """What mine() or finetune() wrote into a run folder, finished or not, at its last checkpoint; or a saved miner.
 
     gan: the source or sources it was mined from; None takes the zoo's GANs of the recorded names, and public
-        checkpoints from where they were. Everything comes to the CPU. A saved miner has one set of weights, which
+        checkpoints from where they were. What --generator gave a run folder is called again, which runs that code: load
+        none of a stranger's. Everything comes to the CPU. A saved miner has one set of weights, which
         sample(ema=…) takes whatever it is told, and no critic.
     Raises UserError for a folder without a run or checkpoint, for what another version of this library wrote, and for
     sources other than the recorded ones.

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minegan_lite.config import FAMILIES, Adversarial, Mining, Tuning, resolve, said
+from minegan_lite.config import FAMILIES, Adversarial, Mining, Tuning, refuse_useless, resolve, said
 from minegan_lite.data import FewShot, few_shot
 from minegan_lite.errors import Diverged, UserError
 from minegan_lite.files import fingerprint, sources_fingerprint, weights_fingerprint
@@ -215,6 +215,7 @@ def mine(
     resolve(Mining, preset, options)  # refuses before anything is loaded
     sources, where = sources_of(gan), pick_device(device)
     config, chosen = resolve(Mining, preset, options, family := sources[0].family, where), preset or FAMILIES[family][0]
+    refuse_useless(options, len(sources))
     if isinstance(target, str | Path):
         target = few_shot(target, image_shape=tuple(sources[0].generator.image_shape), resize=True)
     images = target_images(target, sources[0])
@@ -252,6 +253,7 @@ def finetune(
     if done < mined.record["steps"]:
         raise UserError(f"stage one is at step {done} of {mined.record['steps']}: finish it before stage two")
     inherited = {key: mined.record[key] for key in ("objective", "loss")}  # what the critic was taught
+    refuse_useless(options, len(mined.sources))
     where, preset = pick_device(device), mined.record["preset"]
     config = resolve(Tuning, preset, inherited | options, device=where)
     images = target_images(target, mined.sources[0])

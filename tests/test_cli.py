@@ -14,14 +14,17 @@ import torch
 from PIL import Image
 
 import minegan_lite
-from minegan_lite import checkpoints, cli, files, terminal, training
+from minegan_lite import checkpoints, cli, files, mined, terminal, training
 from minegan_lite.errors import UserError
 from minegan_lite.locks import locked
 from minegan_lite.mined import load
 from tests.checkpoints.files import FILES
 from tests.checkpoints.test_studiogan import critic_state
 
-MINE = ["mine", "--source", "mnist-no-9", "--target", "uci-digits:9", "--images", "100", "--device", "cpu"]
+MINE = [
+    "mine", "--source", "mnist-no-9", "--target", "uci-digits:9", "--images", "100", "--device", "cpu",
+    "--precision", "32",  # whatever the processor: processes and module-wide fixtures know nothing of conftest
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -355,11 +358,12 @@ def test_more_images_than_memory_holds_are_refused(nine, capsys):
 
 
 EDITS = {
-    "steps": ["many", None, -1, [], 10**30], "hidden": ["x", 3, [1e9]], "source": [5, [], ["mnist-no-9"], "none"],
+    "steps": ["many", None, -1, [], 10**30], "hidden": ["x", 3, [1e9]], "sources": [5, [], [5], "none"],
     "source_sha256": [None, "0"], "target_request": [3, {}, {"source": "mnist"}, {"source": 3, "image_shape": "x"}],
     "target_sha256": [3], "betas": [3, ["a"]], "init": [7], "activation": [[]], "stage": [None, "finetune"],
-    "sample_average": [[]], "critic_from": [7, "x"], "seed": [1 << 70], "input_dim": [3], "source_request": [3, [{}]],
-    "precision": [3], "objective": [None],
+    "sample_average": [[]], "critic_from": [7, "x"], "seed": [1 << 70], "input_dim": [3],
+    "source_requests": [3, [{}], [{"python": 3}], [{"file": "nowhere.pth"}]], "precision": [3], "objective": [None],
+    "miners": [None, 3, [], [3], [{}], "x"], "critic_like": [7, "x", [], 1.5], "generators_sha256": [None, "0", 3],
 }  # fmt: skip
 
 
@@ -402,7 +406,7 @@ def test_one_class_of_a_conditional_source(tmp_path, capsys):
     command = ["mine", "--source", "mnist-cond-no-9:4", *MINE[3:], "--steps", "2", "--out", str(run)]
     assert cli.main(command) == 0
     record = files.read_settings(run)
-    assert (record["source"], record["source_request"]) == ("mnist-cond-no-9:4", None)
+    assert (record["sources"], record["source_requests"]) == (["mnist-cond-no-9:4"], None)
     assert cli.main(["sample", str(run), "--n", "4"]) == 0
     assert cli.main(["finetune", str(run), "--steps", "1", "--device", "cpu"]) == 0
     assert load(f"{run}-finetuned").gan.generator.label == 4
@@ -418,12 +422,14 @@ def test_a_public_checkpoint_and_its_critic_are_mined_with_ones_own_images(tmp_p
         "mine", "--source", tmp_path / "G.pth", "--target", photos, "--resize", "--steps", "2", "--device", "cpu",
         "--batch", "2", "--miner-lr", "0.002", "--critic-lr", "0.0005", "--out", run,
     ]  # fmt: skip
-    refused(capsys, command, "no critic to start from")
-    assert not run.exists()
     command = [str(word) for word in [*command, "--critic", tmp_path / "D.pth", "--layout", "biggan-studiogan"]]
     assert cli.main(command) == 0
+    first, *_ = capsys.readouterr().err.splitlines()
+    preset, rates = "preset paper-biggan (family biggan)", "learning rates critic 0.0005, miner 0.002"
+    assert first == f"G: {preset}: hinge loss, {rates}, batch 2"
     record = files.read_settings(run)
-    assert (record["source"], record["batch"], record["miner_lr"], record["critic_lr"]) == ("G", 2, 0.002, 0.0005)
+    assert (record["sources"], record["critic_like"], record["loss"]) == (["G"], 0, "hinge")
+    assert (record["batch"], record["miner_lr"], record["critic_lr"]) == (2, 0.002, 0.0005)
     assert cli.main(["sample", str(run), "--n", "4", "--out", str(tmp_path / "before.png")]) == 0
     assert (
         cli.main(["finetune", str(run), "--steps", "1", "--batch", "2", "--generator-lr", "0.1", "--device", "cpu"])
@@ -441,12 +447,21 @@ def test_a_public_checkpoint_and_its_critic_are_mined_with_ones_own_images(tmp_p
     refused(capsys, ["sample", run], "cannot be read", "G.pth")
 
 
+def test_a_public_checkpoint_without_a_critic_starts_with_a_fresh_one(tmp_path):
+    torch.save(FILES["sngan-mimicry"](), tmp_path / "G.pth")
+    photos, run = folder(tmp_path, 6, (40, 40), "RGB"), tmp_path / "run"
+    command = ["mine", "--source", tmp_path / "G.pth", "--target", photos, "--resize", "--steps", "1", "--batch", "2"]
+    assert cli.main([*map(str, command), "--device", "cpu", "--out", str(run)]) == 0
+    record = files.read_settings(run)
+    assert (record["critic_like"], record["preset"]) == (None, "paper-sngan")
+
+
 def test_a_source_that_only_python_had_must_be_given(tmp_path):
     from tests.tiny import tiny_gan, tiny_target
 
     gan = tiny_gan()
     training.mine(gan, tiny_target(), steps=1, batch=2, out=tmp_path / "run", progress=False, device="cpu")
-    with pytest.raises(UserError, match="load\\(run, gan\\)"):
+    with pytest.raises(UserError, match="load\\(path, gan\\) or --generator module:function"):
         load(tmp_path / "run")
     assert load(tmp_path / "run", gan).sample(2).shape == (2, 1, 6, 6)
 
@@ -514,7 +529,7 @@ def test_nothing_goes_on_where_nothing_was_kept(nine, capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "load", interrupted)
+    monkeypatch.setattr(mined, "load", interrupted)
     for command in ("sample", "evaluate"):
         assert cli.main([command, str(nine)]) == 130
         assert capsys.readouterr().err == "minegan-lite: interrupted\n"
