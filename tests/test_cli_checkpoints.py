@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from minegan_lite import checkpoints, cli
+from minegan_lite import checkpoints, classes_of, cli, config, in_style_space, truncated
+from minegan_lite.gan import in_class_space
 from tests.checkpoints.files import FILES
 from tests.checkpoints.test_loading import Hostile
 from tests.checkpoints.test_studiogan import critic_state
@@ -29,6 +30,25 @@ def file(tmp_path):
         return path
 
     return write
+
+
+FAMILIES = {
+    "biggan-deep-hf": "biggan", "biggan-pytorch": "biggan", "biggan-studiogan": "biggan", "pgan-zoo": "progan",
+    "progan-genforce": "progan", "sngan-chainer": "sngan", "sngan-mimicry": "sngan", "sngan-studiogan": "sngan",
+    "stylegan2-ada": "stylegan", "stylegan2-rosinality": "stylegan", "stylegan-rosinality": "stylegan",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_checkpoints_gan_says_its_family_in_every_view(name):
+    gan = checkpoints.load(FILES[name]())
+    views = [gan]
+    if gan.generator.embedding_dim is not None:
+        views += [in_class_space(gan), *classes_of(gan)[:1]]
+    if FAMILIES[name] == "stylegan":
+        views += [in_style_space(gan), in_style_space(gan, per_layer=True), truncated(gan, 0.7)]
+    assert {view.family for view in views} == {FAMILIES[name]}
+    assert FAMILIES[name] in config.FAMILIES
 
 
 @pytest.mark.parametrize("name", FILES)
