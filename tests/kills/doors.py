@@ -108,8 +108,8 @@ def training_the_zoo(out: Path) -> int:
 
 def commanding(out: Path) -> int:
     """The command line; with a preset named, it says nothing on stderr but what stops it."""
-    words = "mine --source mnist-no-9 --target mnist:9 --images 20 --steps 4 --save-every 1 --device cpu --preset default"
-    return cli.main([*words.split(), "--out", str(out)])
+    words = "mine --source mnist-no-9 --target mnist:9 --preset default --images 20 --steps 4 --save-every 1"
+    return cli.main([*words.split(), "--device", "cpu", "--out", str(out)])
 
 
 DOORS: dict[str, Door] = {
