@@ -44,7 +44,7 @@ def reference(digit: int, images: int, seed: int, precision: str, device: str, o
         name,
         numbers,
         settings={
-            **{key: tuned.record[key] for key in KEEP},
+            **{key: (first.record | tuned.record)[key] for key in KEEP},
             "tier": "full",
             "origin": target.origin,
             "steps": full["steps"],
