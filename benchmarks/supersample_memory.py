@@ -11,7 +11,7 @@ those of torch's CPU allocator, from its profiler, and exact: no repetition, no 
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from unittest.mock import patch
 
@@ -19,41 +19,45 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from minegan_lite import GAN, family, few_shot, zoo
+from minegan_lite import GAN, few_shot, training, zoo
 from minegan_lite.chapters import ledger
 from minegan_lite.config import Mining, resolve
 from minegan_lite.nn import clone
+from minegan_lite.selector import Selector
+from minegan_lite.supersample import Player, Score
+from minegan_lite.training import State, critic_step, miner_step
 
 SOURCE, SOURCES, BATCH = "mnist-all", (1, 2, 4, 8), 64
 AIM = 1.15
 
 
-def everyone(contest: family.Contest, n: int, device: torch.device, score: family.Score) -> Tensor:
-    """Contest.fakes as Eq. 5 and 6 are written: all images, with a graph where gradients are enabled, then the maximum.
+def everyone(players: Sequence[Player], n: int, score: Score, selector: Selector, objective: str = "max") -> Tensor:
+    """supersample.fakes as Eq. 5 and 6 are written: all images, with a graph where there is one, then the maximum.
 
     The critic scores them with a graph too, which the maximum keeps.
     """
-    images = torch.stack([member.images(member.draw(n, device)) for member in contest.members])  # (N, n, C, H, W)
-    scores = score(images.flatten(0, 1)).view(len(contest.members), n)
-    winner = scores.argmax(0)
-    contest.selector.count(winner)
+    images = torch.stack([player.images(player.draw(n)) for player in players])  # (N, n, C, H, W)
+    winner = score(images.flatten(0, 1)).view(len(players), n).argmax(0)
+    selector.count(winner)
     return images[winner, torch.arange(n)]
 
 
-def stage_and_step(count: int, batch: int, naive: bool) -> tuple[Stage, Callable[[], None]]:
-    """A stage with `count` copies of the source, and one mining step of it as a function without arguments."""
+def state_and_step(count: int, batch: int, naive: bool) -> tuple[State, Callable[[], None]]:
+    """A State with `count` copies of the source, and one mining step of it as a function without arguments."""
     gan = zoo.load(SOURCE)
     sources = [GAN(clone(gan.generator), gan.critic, gan.prior, f"{gan.name} {i}") for i in range(count)]
     for source in sources:
         source.generator.eval().requires_grad_(False)
-    stage = Stage.one(sources, resolve(Mining, "default", {"batch": batch}), torch.device("cpu"))
+    config = resolve(Mining, "default", {"batch": batch, "precision": "32"})
+    state = State(config, sources, gan.critic, torch.device("cpu"), purpose="mine")
     images = few_shot("uci-digits", digit=9).train
 
     def step() -> None:
-        with patch.object(family.Contest, "fakes", everyone) if naive else nullcontext():
-            stage.one_step(images)
+        with patch.object(training, "fakes", everyone) if naive else nullcontext():
+            critic_step(state, images)
+            miner_step(state)
 
-    return stage, step
+    return state, step
 
 
 def peak(step: Callable[[], None]) -> int:
@@ -74,7 +78,7 @@ def measure(counts: tuple[int, ...] = SOURCES, batch: int = BATCH) -> dict[str, 
     """Peaks in bytes, by way of doing it and number of sources."""
     torch.set_num_threads(1)
     return {
-        way: {str(n): peak(stage_and_step(n, batch, naive)[1]) for n in counts}
+        way: {str(n): peak(state_and_step(n, batch, naive)[1]) for n in counts}
         for way, naive in (("ours", False), ("naive", True))
     }
 

@@ -65,8 +65,8 @@ COMMON = {"batch": 64, "sample_average": True, "ema_decay": 0.999}
 WITH_CRITIC = {"critic_lr": 1e-3, "critic_steps": 1, "penalty": 10.0, "betas": (0.5, 0.9)}
 MINING = {"preset": "default"}
 KEEP = (
-    "source", "source_sha256", "target", "target_sha256", "images", "steps", "batch", "precision", "generator_lr",
-    "miner_lr", "critic_lr", "critic_steps", "penalty", "betas", "ema_decay", "kept", "truncation",
+    "sources", "source_sha256", "target", "target_sha256", "images", "preset", "steps", "batch", "precision", "loss",
+    "generator_lr", "miner_lr", "critic_lr", "critic_steps", "penalty", "betas", "ema_decay", "kept", "truncation",
 )  # fmt: skip
 
 

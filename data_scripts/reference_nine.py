@@ -22,6 +22,10 @@ from minegan_lite.files import STATE, read_state
 from minegan_lite.miner import INITS
 
 SAMPLES = 10_000
+KEEP = (
+    "sources", "source_sha256", "target_sha256", "images", "preset", "steps", "batch", "critic_steps", "loss",
+    "penalty", "precision", "miner_lr", "critic_lr", "betas", "init",
+)  # fmt: skip
 
 
 def reference(tier: str, seed: int, init: str | None, device: str, out: Path) -> str:
@@ -40,8 +44,7 @@ def reference(tier: str, seed: int, init: str | None, device: str, out: Path) ->
     seconds = time.time() - start
     numbers = evaluate(mined, target, n=SAMPLES, seed=seed)
     curve = [[entry["step"], entry["metric"]] for entry in mined.history]
-    keep = ("steps", "images", "preset", "batch", "critic_steps", "miner_lr", "critic_lr", "betas", "init", "penalty")
-    settings = {key: mined.record[key] for key in (*keep, "source", "source_sha256", "target_sha256")}
+    settings = {key: mined.record[key] for key in KEEP}
     ledger.record(
         name,
         {**numbers, "error_while_mining": curve},

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from reference import mnist_target, recorded, run_all
 
-from minegan_lite import Mined, evaluate, mine, zoo
+from minegan_lite import evaluate, mine, zoo
 from minegan_lite.chapters import ledger
 from minegan_lite.metrics import digit_shares
 
@@ -36,7 +36,7 @@ RATIOS, PAIR = (0.3, 0.5, 0.7), (0, 7)
 PAIR_SOURCES = ["mnist-only-06", "mnist-only-17"]
 FOUR_SOURCES = [*PAIR_SOURCES, "mnist-only-23", "mnist-only-45"]
 KEEP = (
-    "source", "source_sha256", "target", "target_sha256", "images", "preset", "steps", "batch", "critic_steps",
+    "sources", "source_sha256", "target", "target_sha256", "images", "preset", "steps", "batch", "critic_steps", "loss",
     "penalty", "precision", "miner_lr", "critic_lr", "betas", "hidden", "init", "objective", "critic_from", "ema_decay",
 )  # fmt: skip
 
@@ -90,7 +90,7 @@ def reference(what: Experiment, seed: int, steps: int, precision: str, device: s
     numbers = evaluate(mined, target, n=SAMPLES, seed=seed)
     numbers["digit_shares"] = digit_shares(zoo.load_classifier(), mined.sample(SAMPLES, seed=seed))
     numbers["error_while_mining"] = [[entry["step"], entry["metric"]] for entry in mined.history]
-    if not isinstance(mined, Mined):
+    if len(mined.sources) == 1:
         numbers["latent_length"] = mined.latents(SAMPLES, seed=seed)[1].norm(dim=1).mean().item()
     else:
         numbers["probabilities"] = mined.probabilities

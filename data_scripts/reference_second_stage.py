@@ -20,7 +20,7 @@ from minegan_lite import evaluate, finetune, mine, zoo
 from minegan_lite.chapters import ledger, runner
 
 KEEP = (
-    "source", "source_sha256", "target_sha256", "images", "preset", "batch", "critic_steps", "penalty",
+    "sources", "source_sha256", "target_sha256", "images", "preset", "batch", "critic_steps", "loss", "penalty",
     "precision", "miner_lr", "critic_lr", "generator_lr", "betas", "init", "ema_decay",
 )  # fmt: skip
 
@@ -44,7 +44,7 @@ def reference(digit: int, images: int, seed: int, precision: str, device: str, o
         name,
         numbers,
         settings={
-            **{key: tuned.record[key] for key in KEEP},
+            **{key: (first.record | tuned.record)[key] for key in KEEP},
             "tier": "full",
             "origin": target.origin,
             "steps": full["steps"],

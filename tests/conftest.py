@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -54,13 +55,13 @@ def seeded() -> None:
     torch.manual_seed(0)
 
 
-@pytest.fixture(autouse=True)
-def same_precision():
+@pytest.fixture(autouse=True, scope="session")  # before what a module's own fixtures mine
+def same_precision() -> Iterator[None]:
     """precision="auto" is float32 in the tests, on processors with bfloat16, too: bounds are derived for one dtype."""
     import minegan_lite.config  # here, as above
 
-    with pytest.MonkeyPatch.context() as patch:  # of its own: a test may undo its monkeypatch on the way
-        patch.setattr(minegan_lite.config, "native_bf16", lambda device: False)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(minegan_lite.config, "native_bf16", lambda device: False)
         yield
 
 

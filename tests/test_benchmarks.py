@@ -55,12 +55,12 @@ def test_the_naive_supersample_is_the_same_step_at_a_greater_cost():
     """By its gradients: Adam divides them by their own size, and so makes whole steps of what is but rounding."""
     batch, gradients = 8, []
     for naive in (False, True):
-        stage, step = supersample_memory.stage_and_step(3, batch, naive)
-        stage.critic_optimizer.param_groups[0]["lr"] = 0.0
+        state, step = supersample_memory.state_and_step(3, batch, naive)
+        state.critic_optimizer.param_groups[0]["lr"] = 0.0
         step()
-        gradients.append([w.grad for part in (stage.miners, stage.critic) for w in part.parameters()])
-    way = terms(stage.miners[0]) + terms(stage.generators[0]) + terms(stage.critic)
-    sizes = [*2 * way, *2 * terms(stage.critic), batch * 28 * 28]  # there and back; the penalty; a filter's places
+        gradients.append([w.grad for part in (state.miners, state.critic) for w in part.parameters()])
+    way = terms(state.miners[0]) + terms(state.generators[0]) + terms(state.critic)
+    sizes = [*2 * way, *2 * terms(state.critic), batch * 28 * 28]  # there and back; the penalty; a filter's places
     assert len(gradients[0]) > 10
     for ours, naive in zip(*gradients, strict=True):
         close(ours, naive, *sizes)

@@ -206,8 +206,12 @@ def shown(docstring: str, *known: str) -> str:
             'source "mnist" of gan: train\n    from it.\nNothing else.',
             'source "mnist" of ``gan``\n   train from it.\n\nNothing else.',
         ),
+        (
+            "One\nof::\n\n    gan: *it*\n      more\n\n    gan: the source.\nAn end.",
+            "One of::\n\n    gan: *it*\n      more\n\n``gan``\n   the source.\n\nAn end.",
+        ),
     ],
-    ids=["prose", "markup", "code", "arguments", "several", "paragraphs", "hanging"],
+    ids=["prose", "markup", "code", "arguments", "several", "paragraphs", "hanging", "literal"],
 )
 def test_a_docstring_is_shown_as_it_was_meant(docstring, rst):
     assert shown(docstring, "gan", "out", "bar", "a", "b") == rst

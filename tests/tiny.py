@@ -7,6 +7,7 @@ from minegan_lite import zoo
 from minegan_lite.gan import GAN, StandardNormal
 from minegan_lite.mined import Mined
 from minegan_lite.miner import Miner
+from minegan_lite.selector import Selector
 
 
 class TinyGenerator(nn.Module):
@@ -71,4 +72,5 @@ def same(before: tuple, after: tuple) -> bool:
 def unmined_digits() -> Mined:
     """The zoo's digit GAN behind a miner before its first step."""
     gan, miner = zoo.load("mnist-no-9"), Miner()
-    return Mined(gan, miner, gan.critic, miner, gan.generator, {"sample_average": True})
+    miners, generators = nn.ModuleList([miner]), nn.ModuleList([gan.generator])
+    return Mined([gan], miners, gan.critic, miners, generators, Selector(1), {"sample_average": True})

@@ -6,6 +6,8 @@ A docstring here is sentences. Some paragraphs describe arguments, one after the
         MNIST miner is (|z|, |z|, |z|).
     activation: between the layers. init: a name from INITS.
     Raises ValueError for fewer than two sizes.
+
+Indented lines after a paragraph that ends in `::` are shown as they stand.
 """
 
 import inspect
@@ -19,7 +21,15 @@ def to_rst(lines: list[str], known: set[str]) -> list[str]:
     """A docstring's lines as reStructuredText; `known` are the names of the arguments or fields it may describe."""
     text = "\n".join(lines).strip("\n")
     paragraphs = re.split(r"\n\s*\n", text) if text.strip() else []
-    return [line for p in paragraphs for line in _paragraph(p, known)]
+    found, announced = [], False
+    for paragraph in paragraphs:
+        own = paragraph.split("\n")
+        if announced and all(line.startswith(" ") for line in own):
+            found += [*own, ""]  # a literal block, as it stands
+        else:
+            found += _paragraph(paragraph, known)
+        announced = paragraph.endswith("::")
+    return found
 
 
 def known_names(thing: object) -> set[str]:

@@ -47,7 +47,7 @@ class LatentShift(live.Live):
     plane in which M(u) varies most. The plane is fixed. It shows the first two sliders best: with a linear miner they
     would move M(u) within the plane, and the other sliders at right angles to it.
 
-    mined: any Mined, finished or not, of stage one or two. k: how many sliders. ema: as in Mined.sample.
+    mined: any Mined of one source, finished or not, of stage one or two. k: how many sliders. ema: as in Mined.sample.
     seed: of the fixed draws, and the first value of the control `draw_seed`; 0 to 9999.
     read_out: a function of images (2, C, H, W), G(u) and G(M(u)), that gives a word for each; None takes the digit
         classifier's verdicts for the zoo's GANs, and no words for others.
@@ -71,6 +71,8 @@ class LatentShift(live.Live):
         ema: bool | None = None,
         read_out: ReadOut | None = None,
     ):
+        if len(mined.sources) > 1:
+            raise UserError(f"LatentShift moves the u of one miner, {len(mined.sources)} sources were mined: give one")
         self.draw_seed = live.seed_control(seed, "draw of u (seed)")
         self._miner, self._generator = mined.networks(ema)
         self._prior = input_prior(mined.gan, mined.miner)

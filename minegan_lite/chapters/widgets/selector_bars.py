@@ -48,9 +48,9 @@ class SelectorBars(live.Live):
     mined: a Mined; None waits for the first `update`. truth: the sources' true shares of the target by name,
         shown as marks, where they are known; a source that is not named has none. seed: of the first supersample and
         of the first sample, 0 to 9999. ema: as in Mined.sample.
-    Raises UserError for a MinedGAN, a family whose selector has counted nothing (a family of one never counts) or of
-    more than 50 sources, a truth of unknown or ambiguous names, of shares below 0, or that does not sum to 1, a seed
-    out of range, and images or scores that are not finite, or images of other than 1 or 3 channels.
+    Raises UserError for a result of one source or of more than 50, a selector that has counted nothing, a truth of
+    unknown or ambiguous names, of shares below 0, or that does not sum to 1, a seed out of range, images or scores that
+    are not finite, and images of other than 1 or 3 channels.
 
     `position` (the slider), `supersample_seed` and `sample_one` are ordinary ipywidgets; `shares`, `supersample` and
     `sampled` are anywidgets. Where it runs, and what is left of it without a kernel, is as for LatentShift.
@@ -95,7 +95,7 @@ class SelectorBars(live.Live):
         return f"SelectorBars: {'; '.join(lines)}"
 
     def update(self, mined: Mined) -> None:
-        """Shows the family as it is now, at the end of its history: what mine(watch=…) is to call.
+        """Shows the selector as it is now, at the end of its history: what mine(watch=…) is to call.
 
         A sample that was drawn is drawn anew, with the same seed. Until the last step the two controls that draw are
         off: a draw in between would find networks, and leave them, in the midst of training. Errors as above.
@@ -104,7 +104,7 @@ class SelectorBars(live.Live):
         self.renew(0.0 if finished else PAUSE)
 
     def _take(self, mined: Mined, at_rest: bool) -> bool:
-        """Shows a family that nothing trains any more, or that may be in training; gives whether it is finished."""
+        """Shows what nothing trains any more, or what may be in training; gives whether it is finished."""
         self._check(mined)
         finished = bool(mined.history) and mined.history[-1]["step"] == mined.record["steps"]
         with self.lock:
@@ -124,8 +124,10 @@ class SelectorBars(live.Live):
         if not isinstance(mined, Mined):
             raise UserError(f"SelectorBars shows a Mined, got a {type(mined).__name__}: mine a list of sources")
         names = [gan.name for gan in mined.sources]
+        if len(names) == 1:
+            raise UserError(f"{names[0]} alone was mined, a selector has nothing to choose: mine two or more sources")
         if not len(mined.selector):
-            raise UserError(f"the selector of {' + '.join(names)} has counted nothing: mine two or more sources first")
+            raise UserError(f"the selector of {' + '.join(names)} has counted nothing yet: mine a step first")
         if len(names) > MOST:
             raise UserError(f"{len(names)} sources are more than the {MOST} bars there is room for")
         if unknown := [name for name in self._truth if name not in names]:

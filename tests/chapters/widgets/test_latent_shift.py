@@ -219,6 +219,12 @@ def test_numbers_out_of_range_are_refused(mined, options):
     assert "\n" not in str(error.value)
 
 
+def test_several_sources_are_refused():
+    both = mine([tiny_gan(0), tiny_gan(1)], tiny_target(), steps=1, **QUICK)
+    with pytest.raises(UserError, match=r"^LatentShift moves the u of one miner, 2 sources were mined[^\n]+$"):
+        LatentShift(both)
+
+
 def test_without_a_latent_for_the_generator_there_is_nothing_to_compare():
     mined = mine(tiny_gan(), tiny_target(), steps=1, input_dim=2, **QUICK)
     with pytest.raises(UserError, match="these are 2, 4 and 4"):

@@ -1,4 +1,4 @@
-"""The selector widget: every control over its whole range, live while mining, against the family itself."""
+"""The selector widget: every control over its whole range, live while mining, against what was mined."""
 
 import base64
 import io
@@ -141,7 +141,7 @@ def test_over_many_clicks_the_sources_come_up_as_often_as_p_says(mined):
 
 
 @pytest.mark.parametrize("ema", [None, False])
-def test_it_shows_what_the_family_draws(mined, ema):
+def test_it_shows_what_the_mined_sources_draw(mined, ema):
     bars = SelectorBars(mined, seed=3, ema=ema)
     bars.sample_one.click()
     assert torch.equal(bars.image, mined.sample(1, seed=3, ema=ema)[0])
@@ -211,7 +211,7 @@ def test_while_mining_nothing_but_the_trainer_draws():
 
 
 def test_an_unfinished_run_that_is_shown_on_its_own_can_be_drawn_from(mined):
-    unfinished = replace(mined, settings={**mined.record, "steps": 100})
+    unfinished = replace(mined, record={**mined.record, "steps": 100})
     bars = SelectorBars(unfinished, seed=2)
     click(bars.sample_one)
     assert torch.equal(bars.image, mined.sample(1, seed=2)[0])
@@ -251,7 +251,7 @@ def test_a_resumed_run_shows_all_of_its_history(tmp_path):
         check_shares(bars, NAMES, p, at, len(whole.selector))
 
 
-def test_a_second_stage_or_another_family_takes_the_place_of_the_first(mined):
+def test_a_second_stage_or_another_result_takes_the_place_of_the_first(mined):
     """Also a sample that was drawn: anew, with its seed."""
     bars = SelectorBars(mined, seed=2)
     click(bars.sample_one)
@@ -266,7 +266,7 @@ def test_a_second_stage_or_another_family_takes_the_place_of_the_first(mined):
     assert all_shown(bars) == first
 
 
-def test_nothing_of_the_family_is_changed(mined):
+def test_nothing_of_what_was_mined_is_changed(mined):
     networks = (mined.miners, mined.miners_average, mined.critic, *(source.generator for source in mined.sources))
     mined.critic.train()
     before = [everything(network) for network in networks]
@@ -317,13 +317,14 @@ def test_a_truth_of_other_names_is_refused(mined):
     ]  # fmt: skip
 
 
-def test_what_is_no_family_or_has_counted_nothing_is_refused(mined):
-    with pytest.raises(UserError, match="a Mined, got a Mined: mine a list"):
-        mine(tiny_gan(), tiny_target(), watch=SelectorBars().update, **FAST)
+def test_what_has_no_choice_or_has_counted_nothing_is_refused(mined):
+    with pytest.raises(UserError, match="a Mined, got a Miner: mine a list"):
+        SelectorBars(mined.miners[0])
+    for alone in (tiny_gan(), [tiny_gan()]):
+        with pytest.raises(UserError, match=r"^tiny alone was mined, [^\n]+: mine two or more sources$"):
+            mine(alone, tiny_target(), watch=SelectorBars().update, **FAST)
     with pytest.raises(UserError, match=r"tiny0 \+ tiny1 \+ tiny2 has counted nothing"):
         SelectorBars(replace(mined, selector=Selector(3)))
-    with pytest.raises(UserError, match="tiny has counted nothing: mine two or more"):
-        mine([tiny_gan()], tiny_target(), watch=SelectorBars().update, **FAST)
     with pytest.raises(UserError, match="51 sources are more than the 50 bars"):
         SelectorBars(replace(mined, sources=mined.sources * 17))
 
