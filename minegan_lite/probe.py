@@ -61,12 +61,11 @@ def sources_of(gan: GAN | Sequence[GAN]) -> list[GAN]:
     whose classes are embedded is a single source, in its class space (Sec. 3.3). Raises UserError for none, for
     anything but GANs, and for sources that draw images of different shapes.
     """
-    given = list(gan) if isinstance(gan, list | tuple) else [gan]
+    given: list[Any] = list(gan) if isinstance(gan, list | tuple) else [gan]
     if not given:
         raise UserError("no source to mine: give a GAN, or a list of at least one")
-    given = [declared(one) for one in given]
-    sources = []
-    for one in given:
+    sources: list[GAN] = []
+    for one in [declared(one) for one in given]:
         if one.generator.embedding_dim is None:
             sources.append(one)
         else:

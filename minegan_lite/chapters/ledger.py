@@ -74,11 +74,9 @@ def record(
     checkout) unless $MINEGAN_RESULTS says that the results are the reader's own.
     """
     commit, dirty = _commit()
-    folder = _own_folder()
+    folder = _own_folder() or (None if commit is None else _checkout_results())
     if folder is None:
-        if commit is None:
-            raise UserError("there is no git commit to record: set $MINEGAN_RESULTS to a folder for your own results")
-        folder = _checkout_results()
+        raise UserError("there is no git commit to record: set $MINEGAN_RESULTS to a folder for your own results")
     result = {
         "numbers": _portable(numbers),
         "settings": _portable(settings),
@@ -130,7 +128,7 @@ def read(name: str) -> dict[str, Any]:
 
 def read_all() -> dict[str, dict[str, Any]]:
     """Every result by name, sorted. Raises UserError as `read` does."""
-    files = {}
+    files: dict[str, Path] = {}
     for folder in reversed(_folders()):
         files |= {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.json")}
     return {name: _read(files[name], name) for name in sorted(files)}
@@ -146,8 +144,8 @@ def series(name: str) -> list[dict[str, Any]]:
     found = {}
     for folder in reversed(_folders()):
         for path in (folder / name).glob("seed*.json"):
-            if (seed := path.stem.removeprefix("seed")).isdecimal():
-                found[int(seed)] = path
+            if (digits := path.stem.removeprefix("seed")).isdecimal():
+                found[int(digits)] = path
     results = {seed: _read(found[seed], f"{name}/{found[seed].stem}") for seed in sorted(found)}
     for seed, result in results.items():
         if result["provenance"]["seeds"] != [seed]:
@@ -266,9 +264,10 @@ def _device_name(device: str) -> str:
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
     try:
-        return re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())[1]
-    except (OSError, TypeError):  # not Linux, or a processor whose cpuinfo has no such line
-        return platform.processor() or platform.machine()
+        model = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    except OSError:  # not Linux
+        model = None
+    return model[1] if model else platform.processor() or platform.machine()  # not every processor's has this line
 
 
 def _versions() -> dict[str, str]:
@@ -283,7 +282,8 @@ def _versions() -> dict[str, str]:
 
 def _portable_text(text: str) -> str:
     """`--out=/home/me/runs/nine` → `--out=nine`: what leads through one machine's folders keeps its last part."""
-    option, value = re.fullmatch(r"(-[\w-]+=)?(.*)", text, re.DOTALL).groups(default="")
+    option = found[0] if (found := re.match(r"-[\w-]+=", text)) else ""
+    value = text.removeprefix(option)
     if _ROOTED.match(value) or ".." in PureWindowsPath(value).parts:  # as a whole: its folders may hold spaces
         return option + PureWindowsPath(value).name
     return re.sub(rf"(?<![\w./~]){_ROOTED.pattern}[^\s=,;'\"()\[\]]+", lambda path: PureWindowsPath(path[0]).name, text)

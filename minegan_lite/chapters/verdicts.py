@@ -40,6 +40,8 @@ IN_DOUBT = {"bsa": "our BSA reproduces no published behaviour yet"}
 OWN_SCALE = ("natural images",)
 _PACKAGE = Path(__file__).resolve().parents[1]
 
+Values = Mapping[int, float] | float  # of a number: by seed, or a constant, which every seed has
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -67,9 +69,7 @@ class Judgement:
         return f"{_format(self.mean, as_)} [{ends}]"
 
 
-def judge(
-    first: Mapping[int, float] | float, second: Mapping[int, float] | float, kind: str, within: float | str = 0
-) -> Judgement:
+def judge(first: Values, second: Values, kind: str, within: float | str = 0) -> Judgement:
     """THE verdict: does the recorded runs' difference, first − second, lie where a claim says?
 
     first, second: a number by seed, or a constant, which every seed has. Runs of one seed share their target images,
@@ -84,10 +84,10 @@ def judge(
     """
     if kind not in KINDS:
         raise UserError(f"a verdict is on {', '.join(KINDS)}, not on {kind!r}")
-    by_seed = [one.keys() for one in (first, second) if isinstance(one, Mapping)]
+    by_seed = [set(one) for one in (first, second) if isinstance(one, Mapping)]
     if not by_seed:
         raise UserError("two constants need no verdict: give at least one number by seed")
-    seeds = sorted(functools.reduce(lambda a, b: a & b, by_seed))
+    seeds = sorted(set.intersection(*by_seed))
     if not seeds:
         return Judgement(UNTESTED)
     pairs = [tuple(one[seed] if isinstance(one, Mapping) else one for one in (first, second)) for seed in seeds]
@@ -131,7 +131,7 @@ class Number:
     """
 
     series: str | None
-    values: Mapping[int, float] | float
+    values: Values
     rows: Mapping[int, dict]
 
     def told(self, as_: str) -> str:
@@ -186,7 +186,9 @@ def constants() -> dict[str, float]:
     """
     found = {
         "off_unconditional_nine": paper.TABLE_4["off", "unconditional"][9][1] / 100,
-        "highest_collapse": max(methods["TransferGAN"][1] for methods in paper.FIGURE_6.values()),
+        "highest_collapse": max(
+            v for methods in paper.FIGURE_6.values() if (v := methods["TransferGAN"][1]) is not None
+        ),
     }
     for (manifold, kind), rows in paper.TABLE_4.items():
         for name, column, unit in (("fid", 0, 1), ("error", 1, 100)):
@@ -212,13 +214,14 @@ def number(text: str) -> Number:
     return Number(series, values, rows)
 
 
-def mean_of(parts: Sequence[Number]) -> Mapping[int, float] | float:
+def mean_of(parts: Sequence[Number]) -> Values:
     """The mean of several numbers for each seed that all have; of equal constants, the constant."""
-    if not all(isinstance(part.values, Mapping) for part in parts):
+    by_seed = [part.values for part in parts if isinstance(part.values, Mapping)]
+    if len(by_seed) < len(parts):
         (constant,) = {part.values for part in parts}
         return constant
-    seeds = functools.reduce(lambda a, b: a & b, (part.values.keys() for part in parts))
-    return {seed: fmean(part.values[seed] for part in parts) for seed in sorted(seeds)}
+    seeds = set.intersection(*map(set, by_seed))
+    return {seed: fmean(values[seed] for values in by_seed) for seed in sorted(seeds)}
 
 
 def outcome(claim: dict, known: Mapping[str, dict]) -> Outcome:
@@ -303,11 +306,11 @@ def _compared(claim: dict) -> Outcome:
         waits = [f"waits for {', '.join(map(str, pending))}"] if lines else []
         return Outcome(UNTESTED, (*lines, *waits), there)
     if claim["mean"]:
-        first, *others = (mean_of(column) for column in zip(*by_case.values(), strict=True))
-        judgements = [judge(first, other, kind, claim["within"]) for other in others]
+        ours, *theirs = (mean_of(column) for column in zip(*by_case.values(), strict=True))
+        judgements = [judge(ours, other, kind, claim["within"]) for other in theirs]
         verdicts = [combined([one.verdict for one in judgements])]
-        against = ", ".join(Number(None, other, {}).told(as_) for other in others)
-        mean = Number(None, first, {}).told(as_)
+        against = ", ".join(Number(None, other, {}).told(as_) for other in theirs)
+        mean = Number(None, ours, {}).told(as_)
         lines = [f"mean of {len(by_case)} {mean} against {against}; {differences(judgements, as_)}"]
     elif len(set(verdicts)) > 1:
         lines = [f"{line}: {verdict}" for line, verdict in zip(lines, verdicts, strict=True)]

@@ -3,7 +3,7 @@
 import statistics
 import warnings
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from minegan_lite.metrics.checks import FewRows
 from minegan_lite.metrics.distances import copying, frechet_distance, nearest, nearest_other
 from minegan_lite.metrics.features import check_shape, check_values, classifier_error, features_of, label_of, signature
 from minegan_lite.metrics.kernels import kid
-from minegan_lite.metrics.measurement import against_halves
+from minegan_lite.metrics.measurement import Distance, against_halves
 from minegan_lite.metrics.neighbours import coverage
 from minegan_lite.metrics.pictures import lite0
 from minegan_lite.networks.mnist import DigitClassifier
@@ -62,7 +62,7 @@ def evaluate(
     seed: int = 0,
     ema: bool | None = None,
     features: nn.Module | None = None,
-) -> dict:
+) -> dict[str, Any]:
     """How well samples of `mined` resemble the held-out images of `target`; a dict that JSON can hold.
 
     The held-out images are split at random into halves A and B. Each value is that of as many fakes as B has images
@@ -110,7 +110,7 @@ def evaluate(
         raise UserError(f"n={n} samples are fewer than the {half} images of a half: ask for at least {half}")
     if features is None:
         features = _digit_classifier() if of_digits else lite0()
-    if of_digits:
+    if isinstance(features, DigitClassifier):
         check_shape(shape, features)
     if len(target.train):
         check_values(target.train)
@@ -124,7 +124,7 @@ def evaluate(
     real = features_of(held_out, features)
     blocks = features_of(fakes[: repeats * half], features).split(half)
     k = min(NEIGHBOURS, half - 1)
-    distances = {"kid": kid, "frechet": frechet_distance, "coverage": partial(coverage, k=k)}
+    distances: dict[str, Distance] = {"kid": kid, "frechet": frechet_distance, "coverage": partial(coverage, k=k)}
     if of_digits:
         del distances["kid"]
     elif half <= real.shape[1]:
@@ -136,14 +136,14 @@ def evaluate(
             for key, distance in distances.items():
                 found[key].append((distance(a, block), distance(a, b)))
 
-    result = {"target": target.name, "origin": target.origin, "seed": seed, "weights": mined.weights(ema)}
-    result["classifier_error"] = None
+    result: dict[str, Any] = {"target": target.name, "origin": target.origin, "seed": seed}
+    result |= {"weights": mined.weights(ema), "classifier_error": None}
     if target.digit is not None:
-        judge = features if of_digits else _digit_classifier()
+        judge = features if isinstance(features, DigitClassifier) else _digit_classifier()
         value, floor = (classifier_error(judge, images, target.digit) for images in (fakes, held_out))
         result["classifier_error"] = {"value": value, "n": len(fakes), "m": len(held_out), "floor": floor}
     for key in ("frechet",) if of_digits else ("kid", "frechet"):
-        named = {} if of_digits else {"distance": f"{NAMES[key]} ({label_of(features)})"}
+        named: dict[str, Any] = {} if of_digits else {"distance": f"{NAMES[key]} ({label_of(features)})"}
         result[key] = _row(found[key], half, features=signature(features), **named) if key in found else None
     result["coverage"] = _row(found["coverage"], half, k=k)
     pairs = _copied(fakes[: repeats * half].split(half), target.train, held_out, rng)
@@ -151,7 +151,7 @@ def evaluate(
     return result
 
 
-def _row(pairs: list[tuple[float, float]], n: int, m: int | None = None, **rest: object) -> dict:
+def _row(pairs: list[tuple[float, float]], n: int, m: int | None = None, **rest: Any) -> dict[str, Any]:
     """A row of the result from (value, floor) of each repeat; m is n unless it is given."""
     values, floors = zip(*pairs, strict=True)
     (value, sd), (floor, floor_sd) = (
@@ -182,11 +182,11 @@ def _digit_classifier() -> DigitClassifier:
 
 def _thumbnails(images: Tensor) -> Tensor:
     """Images (n, C, H, W), averaged down to 64 pixels where they have more: what a copy is known by, in little room."""
-    size = [min(length, PIXELS) for length in images.shape[2:]]
-    return images if size == list(images.shape[2:]) else F.adaptive_avg_pool2d(images, size)
+    height, width = (min(length, PIXELS) for length in images.shape[2:])
+    return images if images.shape[2:] == (height, width) else F.adaptive_avg_pool2d(images, (height, width))
 
 
-def format_report(result: dict) -> str:
+def format_report(result: dict[str, Any]) -> str:
     """The dict of `evaluate` as a few lines for people: value, floor, n and m of each number."""
 
     def with_sd(value: float, sd: float | None, places: int) -> str:

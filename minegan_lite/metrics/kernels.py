@@ -1,6 +1,7 @@
 """Maximum mean discrepancy: KID's cubic kernel, the Gaussian one of KMMD, and a test whether two laws are one."""
 
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ def kid(real: Tensor, fake: Tensor, subsets: int = 100, subset_size: int = 1000,
     if subsets < 1 or subset_size < 2:
         raise UserError(f"KID needs at least 1 subset of at least 2 rows, got {subsets} of {subset_size}")
     size = min(subset_size, len(real), len(fake))
-    features_as_given = nn.Identity()  # in the place of a network
+    features_as_given: Any = nn.Identity()  # in the place of a network
     features_as_given.num_features = real.shape[1]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Metric `Kernel Inception Distance` will save all")
@@ -106,10 +107,10 @@ def _kernels(real: Tensor, fake: Tensor, sigma: float) -> tuple[Tensor, Tensor, 
     of_reals = _squared_distances(real, real).fill_diagonal_(0)
     scale = of_reals.mean()
     of_fakes, across = _squared_distances(fake, fake).fill_diagonal_(0), _squared_distances(real, fake)
-    kernels = tuple(_gaussian(squared, sigma, scale) for squared in (of_reals, of_fakes, across))
-    for kernel in kernels:
+    rr, ff, rf = (_gaussian(squared, sigma, scale) for squared in (of_reals, of_fakes, across))
+    for kernel in (rr, ff, rf):
         finite(kernel.sum())
-    return kernels
+    return rr, ff, rf
 
 
 def _varied(rows: Tensor) -> None:

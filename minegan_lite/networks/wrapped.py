@@ -32,7 +32,7 @@ class Wrapped(nn.Module):
 
     def embed(self, labels: Tensor) -> Tensor:
         """Class numbers (n,) → one-hot rows (n, embedding_dim)."""
-        return F.one_hot(labels, self.embedding_dim).float()
+        return F.one_hot(labels, len(self.classes)).float()
 
     def forward(self, z: Tensor, *embedding: Tensor) -> Tensor:
         labels = [one.argmax(1) for one in embedding]
@@ -146,7 +146,8 @@ def _tried(generator: nn.Module, latent_dim: int, by_class: bool, whose: str) ->
             trouble = trouble or (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             continue
         if isinstance(images, Tensor) and images.ndim == 4 and len(images) == 2:
-            return maps, tuple(images.shape[1:])
+            channels, height, width = images.shape[1:]
+            return maps, (channels, height, width)
         got = tuple(images.shape) if isinstance(images, Tensor) else f"a {type(images).__name__}"
         trouble = f"it gives {got} for n = 2, and images are (2, C, H, W)"
     shapes = f"(2, {latent_dim}) or (2, {latent_dim}, 1, 1)" + (" with class numbers (2,)" if by_class else "")

@@ -5,6 +5,7 @@ the images, while the codes are held near N(0, I). New images come from latents 
 """
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import torch
@@ -53,7 +54,7 @@ class ScaleShift(nn.Module):
         return scaled.reshape(h.shape)
 
 
-def with_scales(generator: nn.Module) -> nn.Module:
+def with_scales(generator: Any) -> nn.Module:
     """A frozen copy of a generator with a ScaleShift behind each hidden layer, the only parameters that learn.
 
     Behind each batch norm, where there are any, and behind the first linear map; else behind every linear map but the
@@ -73,7 +74,7 @@ def with_scales(generator: nn.Module) -> nn.Module:
     return copied
 
 
-def _channels(part: nn.Module, maps: list[nn.Module]) -> int:
+def _channels(part: Any, maps: list[Any]) -> int:
     if isinstance(part, NORM):
         return part.num_features
     if part.weight.ndim == 2:  # what it gives may be maps: then the next layer says how many
@@ -87,12 +88,16 @@ def _inputs(part: nn.Module) -> int:
     return 0 if isinstance(part, nn.modules.conv._ConvTransposeNd) else 1
 
 
-def _apply(part: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+def _apply(part: Any, inputs: tuple[Tensor], output: Tensor) -> Tensor:
     return part.scale_shift(output)
 
 
 def earth_mover(codes: Tensor, rng: torch.Generator) -> Tensor:
-    """How far codes (n, d) are from N(0, I): to and from the nearest of ten times as many fresh draws, squared."""
+    """How far codes (n, d) are from N(0, I).
+
+    The mean squared distance from each code to its nearest draw, and from each draw to its nearest code; there are ten
+    times as many draws.
+    """
     n, d = codes.shape
     draws = torch.randn(10 * n, d, generator=rng).to(codes)
     distances = codes.square().sum(1, keepdim=True) - 2 * codes @ draws.T + draws.square().sum(1)  # (n, 10n)
@@ -102,7 +107,7 @@ def earth_mover(codes: Tensor, rng: torch.Generator) -> Tensor:
 class Adaptation(nn.Module):
     """The generator with its scales and shifts, and a code for each image: what is learned."""
 
-    def __init__(self, generator: nn.Module, images: int):
+    def __init__(self, generator: Any, images: int):
         super().__init__()
         self.generator = with_scales(generator)
         self.codes = nn.Parameter(torch.zeros(images, generator.latent_dim, device=device_of(generator)))
@@ -110,7 +115,7 @@ class Adaptation(nn.Module):
     def nearness(self) -> Tensor:
         """Σ over layers of mean (γ − 1)² and mean β²."""
         pairs = [part for part in self.generator.modules() if isinstance(part, ScaleShift)]
-        return sum((pair.scale - 1).square().mean() + pair.shift.square().mean() for pair in pairs)
+        return reduce(torch.add, [(pair.scale - 1).square().mean() + pair.shift.square().mean() for pair in pairs])
 
 
 def adapt(
@@ -159,7 +164,7 @@ def frozen(gan: GAN, **options: Any) -> set[str]:
 
 
 def decay(step: int) -> float:
-    """The learning rate at a step, divided by that of the first step."""
+    """Step → the factor that multiplies the initial learning rate."""
     return 0.2 ** (step // 3000)
 
 

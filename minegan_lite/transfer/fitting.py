@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from minegan_lite.config import Fitting
+from minegan_lite.config import Fitting, Training
 from minegan_lite.data import FewShot
 from minegan_lite.gan import GAN
 from minegan_lite.mined import Mined
@@ -31,7 +32,9 @@ class Fit:
     """
 
     def __init__(self, gan: GAN, learned: nn.Module, config: Fitting, device: torch.device, purpose: str):
-        self.config, self.device, self.step, self.history = config, device, 0, []
+        self.config: Training = config  # no more of it, as a Course reads it
+        self.device, self.step = device, 0
+        self.history: list[dict[str, Any]] = []
         self.rng = stream(purpose, config.seed)
         self.rngs = [self.rng]
         self.gan, self.learned = gan, learned.to(device)
@@ -70,7 +73,7 @@ class Asked:
         """The loop: one minibatch, one update.
 
         gan, learned: as of Fit. losses: (indices of the minibatch (n,), its images (n, C, H, W), stream) → the terms of
-        the loss. decay: the learning rate at a step, divided by that of the first step.
+        the loss. decay: step → the factor that multiplies the initial learning rate.
         """
         s, images, config = (
             Fit(gan, learned, self.config, self.device, self.record["stage"]),
@@ -84,7 +87,7 @@ class Asked:
                     terms = losses(pick, images[pick], s.rng)
                 s.optimizer.param_groups[0]["lr"] = config.generator_lr * decay(s.step)
                 s.optimizer.zero_grad()
-                sum(terms.values()).backward()
+                reduce(torch.add, terms.values()).backward()
                 s.optimizer.step()
                 s.average.update_parameters(gan.generator)
                 course.after({f"{name}_loss": loss.item() for name, loss in terms.items()})

@@ -37,7 +37,7 @@ def adapt(
     if not 0 < first < steps:
         raise UserError(f"mining={mining} of {steps} steps leaves a stage without any: take a share between")
     one, two = (None, None) if out is None else (Path(out) / "one", Path(out) / "two")
-    if two is not None and (two / SETTINGS).exists() and read_settings(one)["steps"] != first:
+    if one and two and (two / SETTINGS).exists() and read_settings(one)["steps"] != first:
         raise UserError(f"{out} holds both stages of a run of other steps: repeat those, or choose another folder")
     course = ("device", "progress", "metric", "watch")
     both = {field.name for kind in (Mining, Tuning) for field in fields(kind)} - {"objective"}  # which is of several

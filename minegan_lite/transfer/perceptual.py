@@ -52,6 +52,7 @@ class VGGMaps(nn.Module):
     """
 
     weight, relative = 0.001, False
+    mean: Tensor
 
     def __init__(self):
         super().__init__()
