@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from minegan_lite.sources import load_gan
     from minegan_lite.training import finetune, mine
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 # The branch or tag that the notebooks install from, and the zoo fetches from. A release names its own tag here, in the
 # tagged commit, and afterwards the branch again: a chapter of main needs the library of main.
 REFERENCE = "main"

@@ -84,7 +84,7 @@ def few_shot(
         raise UserError(f"digits go with the sources 'mnist' and 'uci-digits', not with {short(source)}")
     train, held_out, name, origin = few_images(source, n, seed, image_shape, resize)
     target = FewShot(train, held_out, name, None, origin, seed)
-    if not isinstance(source, (str, Path)) or image_shape is None:  # images from memory: nothing to find them by
+    if not isinstance(source, (str, Path)):  # images from memory: nothing to find them by
         return target
     folder = {"source": str(Path(source).resolve()), "image_shape": list(train.shape[1:]), "resize": resize}
     return replace(target, request={**folder, "n": n, "seed": seed})

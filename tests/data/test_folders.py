@@ -279,7 +279,7 @@ def test_an_impossible_name_is_one_line(name):
         data.few_shot(name, image_shape=SHAPE)
 
 
-@pytest.mark.parametrize("shape", [None, 8, (8, 8), (1, 8, 0), (1, 8, 8.0), "188"])
+@pytest.mark.parametrize("shape", [8, (8, 8), (1, 8, 0), (1, 8, 8.0), "188"])
 def test_a_folder_needs_the_shape_of_the_generator(folder, shape):
     with pytest.raises(UserError, match="image_shape"):
         data.few_shot(folder, image_shape=shape)
@@ -322,3 +322,15 @@ def test_one_bad_item_of_a_list_is_refused(spoiled):
 def test_resize_does_not_guess_the_channels_of_a_tensor():
     with pytest.raises(UserError, match=r"\(3, 9, 9\)"):
         data.few_shot([torch.zeros(3, 9, 9)] * 4, image_shape=SHAPE, resize=True)
+
+
+def test_without_a_shape_the_pictures_own_is_taken_and_all_must_have_it(folder, tmp_path):
+    own = data.few_shot(folder)
+    assert torch.equal(own.train, data.few_shot(folder, image_shape=SHAPE).train)
+    assert own.request["image_shape"] == list(SHAPE)
+    tensors = [torch.zeros(3, 4, 5)] * 4
+    assert data.few_shot([*tensors, torch.full((3, 4, 5), -1.0)]).train.shape == (3, 3, 4, 5)
+    with pytest.raises(UserError, match="has shape"):
+        data.few_shot([*tensors, torch.full((3, 5, 4), -1.0)])
+    with pytest.raises(UserError, match="image_shape"):
+        data.few_shot(folder, resize=True)
