@@ -17,7 +17,7 @@ def augmented(x: Tensor, kinds: list[str], rng: torch.Generator) -> Tensor:
 
 
 def colour(x: Tensor, rng: torch.Generator) -> Tensor:
-    """Each image's brightness moved by up to a quarter of the range, its saturation times 0 to 2, contrast 0.5 to 1.5."""
+    """Each image's brightness plus −0.5 to 0.5, its saturation times 0 to 2, its contrast times 0.5 to 1.5."""
     brightness, saturation, contrast = torch.rand(3, len(x), 1, 1, 1, generator=rng).to(x.device)
     x = x + (brightness - 0.5)
     grey = x.mean(1, keepdim=True)
