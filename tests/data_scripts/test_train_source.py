@@ -386,7 +386,8 @@ def test_an_exported_source_comes_back_from_the_zoo_with_its_card(place):
     card = (place / "zoo" / "tiny.md").read_text("utf-8")
     for fact in (
         "draws tiny", "channels 4, 4, 2, latent dimension 4", "16 pictures of `tiny.zip`; 4 more",
-        "9 steps: 3 at 8×8; 6 at 16×16, the first 3 of them fading in", "colour, translation, cutout", "train_source.py tiny", "MIT",
+        "9 steps: 3 at 8×8; 6 at 16×16, the first 3 of them fading in", "colour, translation, cutout", "MIT",
+        "train_source.py tiny",
     ):  # fmt: skip
         assert fact in " ".join(card.split()), fact
     assert all(len(line) <= 120 for line in card.splitlines())
