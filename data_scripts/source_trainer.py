@@ -52,13 +52,18 @@ def steps_of(spec: dict[str, Any]) -> int:
 
 def lod_at(step: int, spec: dict[str, Any]) -> float:
     """progan's level of detail at a step: k while the side is a 2ᵏ-th of the full one, between two while one fades."""
-    for i, stage in enumerate(spec["stages"]):
-        below = len(spec["stages"]) - 1 - i
-        if step < stage["steps"] or below == 0:
-            fade = stage.get("fade", 0)
-            return below + (1 - step / fade if step < fade else 0.0)
+    i, step = stage_at(step, spec)
+    fade = spec["stages"][i].get("fade", 0)
+    return len(spec["stages"]) - 1 - i + (1 - step / fade if step < fade else 0.0)
+
+
+def stage_at(step: int, spec: dict[str, Any]) -> tuple[int, int]:
+    """Which stage a step belongs to, and how many steps of that stage lie before it; the last one has no end."""
+    for i, stage in enumerate(spec["stages"][:-1]):
+        if step < stage["steps"]:
+            return i, step
         step -= stage["steps"]
-    raise AssertionError("a source has stages")
+    return len(spec["stages"]) - 1, step
 
 
 def networks(spec: dict[str, Any]) -> tuple[progan.Generator, progan.Critic]:
@@ -164,6 +169,9 @@ class Trainer:
             else:
                 of_generator = generator_loss(*self.scores(fake), None)
             self._descend(0, of_generator)
+        i, step = stage_at(self.done, spec)
+        if step in (0, spec["stages"][i].get("fade", 0)):  # new layers would be averaged with what they were at random
+            self.average.n_averaged.zero_()
         self.average.update_parameters(self.generator)
         losses = of_critic.item(), of_generator.item()
         if not all(map(math.isfinite, losses)):

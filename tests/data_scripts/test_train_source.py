@@ -281,6 +281,17 @@ def snapshot(part: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in part.state_dict().items()}
 
 
+def test_the_average_begins_anew_with_new_layers():
+    """At the first step of each stage, and at the first that shows the new layers alone."""
+    trainer, anew = tiny_trainer(), []
+    for step in range(9):
+        trainer.step()
+        average, own = trainer.average.module.state_dict(), trainer.generator.state_dict()
+        if all(torch.equal(average[key], value) for key, value in own.items()):
+            anew.append(step)
+    assert anew == [0, 3, 6]
+
+
 # --- runs -------------------------------------------------------------------------------------------------------
 
 
