@@ -9,9 +9,10 @@ from source_pictures import Pictures
 from source_trainer import networks, steps_of
 from torch import Tensor, nn
 
-from minegan_lite import ema, zoo
+from minegan_lite import zoo
 from minegan_lite.data import to_signed
 from minegan_lite.metrics import copying, training_ratio
+from minegan_lite.nn import DECAY, averaged
 
 SAMPLES = 1000  # that are compared with the training images
 TERMS = {
@@ -41,7 +42,7 @@ def ship_source(
     zoo.pack takes them.
     """
     generator, critic = networks(settings)
-    average = ema.averaged(generator)
+    average = averaged(generator)
     average.load_state_dict(state["average"])
     critic.load_state_dict(state["critic"])
     pair = nn.ModuleDict({"generator": average.module, "critic": critic}).half().float().eval()
@@ -91,7 +92,7 @@ def card_of(
     chosen = ", ".join(f"{column} {value}" for column, value in pictures.get("where", {}).items())
     paragraphs = f"""\
 **What it is.** An unconditional GAN that draws {s["what"]}: a generator (exponential moving average of its weights,
-decay {ema.DECAY}) and the critic it was trained against (raw weights). A source to be mined.
+decay {DECAY}) and the critic it was trained against (raw weights). A source to be mined.
 
 **Architecture.** A small Progressive GAN (`minegan_lite.networks.progan`), {side}×{side} RGB, channels
 {", ".join(map(str, s["channels"]))}, latent dimension {s["latent_dim"]}; generator {generator} and critic {critic}

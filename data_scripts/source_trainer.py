@@ -9,10 +9,11 @@ from augment import augmented
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minegan_lite import ema, objectives
+from minegan_lite import losses
 from minegan_lite.data import to_signed
 from minegan_lite.errors import Diverged
 from minegan_lite.networks import progan
+from minegan_lite.nn import averaged
 
 BETAS = (0.0, 0.99)  # Karras et al. 2018, App. A
 
@@ -24,9 +25,9 @@ def relativistic(scores: Tensor, others: Tensor) -> Tensor:
 
 # critic(fake, real) and generator(fake, real), of scores (n, 1)
 LOSSES: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
-    "logistic": (objectives.logistic_critic_loss, lambda fake, real: objectives.logistic_generator_loss(fake)),
+    "logistic": (losses.logistic_critic_loss, lambda fake, real: losses.logistic_generator_loss(fake)),
     "relativistic": (relativistic, lambda fake, real: relativistic(real, fake)),
-    "wgan": (objectives.critic_loss, lambda fake, real: objectives.generator_loss(fake)),
+    "wgan": (losses.critic_loss, lambda fake, real: losses.generator_loss(fake)),
 }
 PENALTIES = ("r1", "r1+r2", "gp")
 
@@ -38,10 +39,10 @@ def penalty(kind: str, critic: progan.Critic, real: Tensor, fake: Tensor, rng: t
     pixels of x (n, C, R, R), ‖∇‖² by x is 4ᵏ times smaller.
     """
     if kind == "gp":
-        return objectives.gradient_penalty(critic, real, fake, rng)
-    total = objectives.r1_penalty(critic, real)
+        return losses.gradient_penalty(critic, real, fake, rng)
+    total = losses.r1_penalty(critic, real)
     if kind == "r1+r2":
-        total = total + objectives.r1_penalty(critic, fake)
+        total = total + losses.r1_penalty(critic, fake)
     return total * 4 ** int(critic.lod) / 2
 
 
@@ -94,7 +95,7 @@ class Trainer:
             torch.optim.Adam(part.parameters(), lr=spec["lr"], betas=BETAS, fused=True)
             for part in (self.generator, self.critic)
         ]
-        self.average = ema.averaged(self.generator)
+        self.average = averaged(self.generator)
         self.done, self.history = 0, []
 
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:

@@ -37,9 +37,10 @@ from torch import Tensor
 from minegan_lite import zoo
 from minegan_lite.chapters.plots import save_grid
 from minegan_lite.errors import UserError
+from minegan_lite.files import read_settings, read_state, weights_fingerprint, write_atomically
 from minegan_lite.locks import locked
 from minegan_lite.progress import bar
-from minegan_lite.runs import RunFolder, read_settings, read_state, weights_fingerprint, write_atomically
+from minegan_lite.runs import RunFolder
 
 SOURCES = Path(__file__).parent / "sources"
 COLUMNS, SHOWN = 16, 64  # of a sample grid

@@ -25,6 +25,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 BESIDE = Path(__file__).parents[1] / "weights"  # in a checkout
 REMOTE = "https://github.com/minegan-lite/minegan-lite/raw/{reference}/weights/{file}"
 CLASSIFIER = "digit-classifier"
+FAMILIES = {"mnist": "wgan-gp", "progan": "logistic-r1"}  # what we trained each architecture with
 # The fields of a manifest entry: texts with the form that each must have (no path for file and card), and the types
 # of the other fields.
 TEXTS = {
@@ -77,8 +78,9 @@ def load(name: str, folder: Path = WEIGHTS) -> GAN:
         raise UserError(f"unknown GAN {name!r}: the zoo holds {known}")
     entry = entries(folder)[name]
     generator, critic = _read(name, entry, folder).children()
-    assert isinstance(generator, mnist.Generator)
-    return GAN(generator, critic, StandardNormal(generator.latent_dim), name)
+    assert isinstance(generator, mnist.Generator | progan.Generator)
+    prior = StandardNormal(generator.latent_dim)
+    return GAN(generator, critic, prior, name, FAMILIES[entry["architecture"]])
 
 
 def load_all(names: Iterable[str], folder: Path = WEIGHTS) -> list[GAN]:

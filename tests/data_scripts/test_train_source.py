@@ -25,8 +25,8 @@ from train_source import SOURCES, main, read_spec
 from minegan_lite import zoo
 from minegan_lite.data import to_signed
 from minegan_lite.errors import Diverged, UserError
+from minegan_lite.files import read_settings, read_state
 from minegan_lite.networks import progan
-from minegan_lite.runs import read_settings, read_state
 
 SPEC = {
     "what": "tiny", "pictures": {"zip": "tiny.zip", "held_out": 4}, "channels": [4, 4, 2], "latent_dim": 4, "batch": 4,
@@ -109,7 +109,9 @@ def test_what_is_no_source_is_one_line(place):
 def test_a_script_of_its_own_lists_helps_and_refuses(place):
     command = [sys.executable, str(SCRIPTS / "train_source.py")]
     listed = subprocess.run([*command, "--list"], env=ENVIRONMENT, capture_output=True, text=True, check=True).stdout
-    assert "faces-32     9000   CelebA" in listed
+    lines = [line.split(maxsplit=2) for line in listed.splitlines()]
+    assert ["faces-32", str(steps_of(read_spec("faces-32"))), "CelebA's faces, 32×32"] in lines
+    assert len(lines) == 1 + len(list(SOURCES.glob("*.yml")))
     environment = {key: value for key, value in ENVIRONMENT.items() if key != "MINEGAN_DATA"}
     refused = subprocess.run([*command, "faces-32", "--out", str(place / "o")], env=environment, capture_output=True)
     assert (refused.returncode, refused.stderr.count(b"\n")) == (2, 1)
@@ -390,7 +392,7 @@ def test_an_exported_source_comes_back_from_the_zoo_with_its_card(place):
         assert torch.equal(value, state["average"][f"module.{key}"].half().float())
     for key, value in gan.critic.state_dict().items():
         assert torch.equal(value, state["critic"][key].half().float())
-    assert (gan.generator.lod, gan.critic.lod) == (0, 0)
+    assert (gan.generator.lod, gan.critic.lod, gan.family) == (0, 0, "logistic-r1")
     assert gan.critic(gan.generator(gan.prior(2, torch.Generator().manual_seed(0)))).shape == (2, 1)
     entry = zoo.entries(place / "zoo")["tiny"]
     assert (entry["architecture"], entry["digits"]) == ("progan", [])
