@@ -18,7 +18,7 @@ SAMPLES = 1000  # that are compared with the training images
 TERMS = {
     "celeba_64.zip": (
         "CelebA (Liu et al. 2015): its pictures of real persons are for non-commercial research only and may not be "
-        "passed on. None of them is in this file; the faces that it draws are of no one. Where you use these weights "
+        "passed on. None of them is in this file, and the faces it draws are invented. Where you use these weights "
         "for more than research, ask first whether CelebA's agreement binds you, too"
     ),
     "cifar10_auto_truck_32.zip": "CIFAR-10 (Krizhevsky 2009): no formal licence; free for research that cites it",
@@ -104,7 +104,7 @@ parameters, stored as fp16, used as float32. Prior: standard normal.
 
 {training(s, time)} Exported by the same command with `--export`:
 
-    python data_scripts/train_source.py {s["name"]}
+    python data_scripts/train_source.py {s["start"] + " " if s["start"] else ""}{s["name"]}
 
 **Licence.** MIT for the weights, as all of minegan-lite: trained by its authors with its own script. For the pictures
 see their terms above.

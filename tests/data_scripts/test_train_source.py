@@ -378,9 +378,13 @@ def test_time_is_counted_over_all_calls(place):
     assert second["cpu_seconds"] >= first["cpu_seconds"] >= 0
 
 
+few = pytest.mark.filterwarnings("ignore:the nearest 1 %")  # of so few pictures
+
+
 # --- export -----------------------------------------------------------------------------------------------------
 
 
+@few
 def test_an_exported_source_comes_back_from_the_zoo_with_its_card(place):
     """What is loaded draws what the run's average draws, rounded to fp16; the card says where it comes from."""
     tiny = str(place / "tiny.yml")
@@ -415,6 +419,7 @@ def test_what_is_not_finished_is_not_exported(place, capsys):
     assert not (place / "zoo").exists()
 
 
+@few
 def test_the_card_names_the_start_and_the_selection(place):
     run(place, str(place / "tiny.yml"))
     chosen = SPEC["pictures"] | {"where": {"kind": "a"}}
@@ -424,6 +429,7 @@ def test_the_card_names_the_start_and_the_selection(place):
     card = " ".join((place / "zoo" / "later.md").read_text("utf-8").split())
     assert "`tiny.zip` (kind a)" in card
     assert "began as those of `tiny`" in card
+    assert "train_source.py tiny later" in card
     assert "those of its start not counted" in card
 
 
@@ -431,6 +437,7 @@ def test_every_shared_zip_has_its_terms_on_the_card():
     assert {read_spec(file.stem)["pictures"]["zip"] for file in SOURCES.glob("*.yml")} <= TERMS.keys()
 
 
+@few
 def test_copies_of_the_training_pictures_show():
     images = torch.randint(0, 256, (40, 3, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     pictures = Pictures(images[:20], images[20:], {})
