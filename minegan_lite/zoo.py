@@ -240,8 +240,7 @@ def _build(entry: dict[str, Any]) -> nn.Module:
     if entry["kind"] == "classifier":
         return mnist.DigitClassifier(**config)
     if entry["architecture"] == "progan":
-        critic = progan.Critic(config["channels"])
-        return nn.ModuleDict({"generator": progan.Generator(**config), "critic": critic})
+        return nn.ModuleDict({"generator": progan.Generator(**config), "critic": progan.Critic(config["channels"])})
     if "classes" in config:
         critic = mnist.ConditionalCritic(config["width"], len(config["classes"]))
         return nn.ModuleDict({"generator": mnist.ConditionalGenerator(**config), "critic": critic})

@@ -11,7 +11,7 @@ import pytest
 import source_trainer
 import torch
 import yaml
-from augment import KINDS
+from augment import KINDS, augmented
 from conftest import ENVIRONMENT, SCRIPTS
 from pictures import picture, zipped
 from PIL import Image
@@ -264,6 +264,44 @@ def test_the_penalty_is_lazy_and_as_much_heavier(monkeypatch):
         trainer.step()
         weights.append(0.0 if probe.grad is None else probe.grad.item())
     assert weights == [1.5, 0, 0, 1.5, 0, 0]
+
+
+def test_reals_are_training_pictures_mirrored_or_not():
+    for flip in (True, False):
+        trainer, seen = tiny_trainer(flip=flip), set()
+        for _ in range(10):
+            for image in trainer.reals():
+                found = [
+                    (i, mirrored)
+                    for i, own in enumerate(to_signed(trainer.images))
+                    for mirrored in (False, True)
+                    if torch.equal(image, own.flip(2) if mirrored else own)
+                ]
+                assert len(found) == 1
+                seen |= set(found)
+        assert {i for i, _ in seen} == set(range(10))
+        assert {mirrored for _, mirrored in seen} == ({False, True} if flip else {False})
+
+
+@pytest.mark.parametrize(("loss", "times"), [("logistic", 3), ("relativistic", 4)])
+def test_all_that_the_critic_scores_is_augmented(monkeypatch, loss, times):
+    """Fakes and reals in its own step, and in the generator's; every draw is another."""
+    drawn, scored = [], []
+
+    def kept(x, kinds, rng):
+        drawn.append(augmented(x, kinds, rng))
+        return drawn[-1]
+
+    def heard(critic, args):
+        scored.append(args[0])
+
+    monkeypatch.setattr(source_trainer, "augmented", kept)
+    trainer = tiny_trainer(loss=loss, penalty_every=2)
+    trainer.done = 1  # a step without penalty
+    trainer.critic.register_forward_pre_hook(heard)
+    trainer.step()
+    assert len(drawn) == times
+    assert torch.equal(torch.cat(scored), torch.cat(drawn))
 
 
 def test_a_training_that_leaves_the_finite_numbers_stops():
