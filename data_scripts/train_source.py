@@ -44,6 +44,7 @@ from minegan_lite.runs import RunFolder
 
 SOURCES = Path(__file__).parent / "sources"
 COLUMNS, SHOWN = 16, 64  # of a sample grid
+LOG_EVERY = 50  # steps between two entries of the history
 NEEDED = {"what", "pictures", "channels", "stages"}
 DEFAULTS = {
     "start": None, "latent_dim": 128, "loss": "logistic", "penalty": "r1", "gamma": 1.0, "penalty_every": 8,
@@ -103,7 +104,7 @@ def train(spec: dict[str, Any], args: argparse.Namespace) -> Path:
             while trainer.done < last:
                 of_critic, of_generator = trainer.step()
                 progress.update()
-                if trainer.done % 50 == 0:
+                if trainer.done % LOG_EVERY == 0:
                     trainer.history.append({"step": trainer.done, "critic": of_critic, "generator": of_generator})
                     progress.set_postfix(critic=f"{of_critic:.2f}", generator=f"{of_generator:.2f}", refresh=False)
                 if trainer.done % args.sheet_every == 0 or trainer.done == last:

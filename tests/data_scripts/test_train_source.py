@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import source_trainer
 import torch
+import train_source
 import yaml
 from augment import KINDS, augmented
 from conftest import ENVIRONMENT, SCRIPTS
@@ -336,7 +337,8 @@ def test_the_average_begins_anew_with_new_layers():
 
 
 @pytest.mark.parametrize("stops", [[3], [1, 5], [4, 8]])
-def test_stopped_and_resumed_is_bit_for_bit_the_uninterrupted_run(place, stops):
+def test_stopped_and_resumed_is_bit_for_bit_the_uninterrupted_run(place, stops, monkeypatch):
+    monkeypatch.setattr(train_source, "LOG_EVERY", 2)
     assert run(place, str(place / "tiny.yml"), out="whole") == 0
     for stop in stops:
         assert run(place, str(place / "tiny.yml"), "--until", str(stop), out="parts") == 0
@@ -346,6 +348,7 @@ def test_stopped_and_resumed_is_bit_for_bit_the_uninterrupted_run(place, stops):
         assert (place / "whole" / "tiny" / file).read_bytes() == (place / "parts" / "tiny" / file).read_bytes(), file
     state = read_state(place / "whole" / "tiny")
     assert state["step"] == 9
+    assert [entry["step"] for entry in state["history"]] == [2, 4, 6, 8]
     assert (place / "whole" / "tiny" / "sheet.png").exists()
 
 
