@@ -105,6 +105,13 @@ def gan_row(entry: dict, card: str) -> list[str]:
     ]
 
 
+def source_row(entry: dict, card: str) -> list[str]:
+    """What it draws, and the share of samples nearer to training pictures."""
+    drawn = re.search(r"GAN that draws (.+?):\s", card)[1]
+    near = "share nearer to a training than to a held-out picture"
+    return [unbroken(drawn), measured(card)[near][0]]
+
+
 def classifier_row(entry: dict, card: str) -> list[str]:
     """Its accuracy, and on how many digits."""
     accuracy, n = re.search(
@@ -115,14 +122,15 @@ def classifier_row(entry: dict, card: str) -> list[str]:
 
 def model_cards(folder: Path = zoo.WEIGHTS) -> str:
     """A table of the GANs in a folder of weights, one of the classifier, and every card as a section."""
-    row = {"gan": gan_row, "classifier": classifier_row}
+    row = {"gan": gan_row, "source": source_row, "classifier": classifier_row}
     rows, cards = {kind: [] for kind in row}, []
     for name, entry in zoo.entries(folder).items():
         card = (folder / entry["card"]).read_text(encoding="utf-8")
-        rows[entry["kind"]].append(
+        kind = "source" if entry["architecture"] != "mnist" else entry["kind"]
+        rows[kind].append(
             [
                 f"[`{name}`](#card-{name})",
-                *row[entry["kind"]](entry, card),
+                *row[kind](entry, card),
                 f"{entry['bytes'] / 1e6:.2f}",
                 f"`{entry['sha256'][:8]}`",
             ]
@@ -136,9 +144,11 @@ def model_cards(folder: Path = zoo.WEIGHTS) -> str:
         "Fréchet distance",
         "Its floor",
     ]
+    source = ["Draws", "Nearer to training (chance: 0.5)"]
     judge = ["Right on MNIST's test digits"]
     tables = [
         table(["GAN", *gan, *file], rows["gan"]),
+        table(["GAN of natural images", *source, *file], rows["source"]),
         table(["Classifier", *judge, *file], rows["classifier"]),
     ]
     return "\n".join([*tables, *cards])

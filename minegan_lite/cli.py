@@ -249,10 +249,8 @@ def do_zoo(args: argparse.Namespace) -> None:
 
     if args.action == "list":
         for name, entry in zoo.entries().items():
-            drawn = "".join(map(str, entry["digits"]))
-            print(
-                f"{name:<18} {entry['kind']:<11} digits {drawn:<11} {entry['bytes'] / 1e6:5.2f} MB  {entry['licence']}"
-            )
+            drawn = f"digits {''.join(map(str, entry['digits']))}" if entry["digits"] else "natural images"
+            print(f"{name:<18} {entry['kind']:<11} {drawn:<18} {entry['bytes'] / 1e6:5.2f} MB  {entry['licence']}")
         return
     report = zoo.verify()
     for name, ok, message in report:

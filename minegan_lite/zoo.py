@@ -19,17 +19,18 @@ from minegan_lite.data import download
 from minegan_lite.errors import UserError
 from minegan_lite.files import write_atomically
 from minegan_lite.gan import GAN, StandardNormal, classes_of
-from minegan_lite.networks import mnist
+from minegan_lite.networks import mnist, progan
 
 WEIGHTS = Path(__file__).parent / "weights"
 BESIDE = Path(__file__).parents[1] / "weights"  # in a checkout
 REMOTE = "https://github.com/minegan-lite/minegan-lite/raw/{reference}/weights/{file}"
 CLASSIFIER = "digit-classifier"
+FAMILIES = {"mnist": "wgan-gp", "progan": "logistic-r1"}  # what we trained each architecture with
 # The fields of a manifest entry: texts with the form that each must have (no path for file and card), and the types
 # of the other fields.
 TEXTS = {
-    "file": r"[\w-]+\.safetensors", "sha256": r"[0-9a-f]{64}", "kind": r"gan|classifier", "architecture": r"mnist",
-    "card": r"[\w-]+\.md",
+    "file": r"[\w-]+\.safetensors", "sha256": r"[0-9a-f]{64}", "kind": r"gan|classifier",
+    "architecture": r"mnist|progan", "card": r"[\w-]+\.md",
 }  # fmt: skip
 VALUES = {"bytes": int, "licence": str, "config": dict, "digits": list, "packaged": bool}
 
@@ -77,8 +78,9 @@ def load(name: str, folder: Path = WEIGHTS) -> GAN:
         raise UserError(f"unknown GAN {name!r}: the zoo holds {known}")
     entry = entries(folder)[name]
     generator, critic = _read(name, entry, folder).children()
-    assert isinstance(generator, mnist.Generator)
-    return GAN(generator, critic, StandardNormal(generator.latent_dim), name)
+    assert isinstance(generator, mnist.Generator | progan.Generator)
+    prior = StandardNormal(generator.latent_dim)
+    return GAN(generator, critic, prior, name, FAMILIES[entry["architecture"]])
 
 
 def load_all(names: Iterable[str], folder: Path = WEIGHTS) -> list[GAN]:
@@ -146,6 +148,7 @@ def pack(
     config: dict,
     digits: list[int],
     card: str,
+    architecture: str = "mnist",
     folder: Path = WEIGHTS,
     beside: Path | None = None,
 ) -> Path:
@@ -153,8 +156,8 @@ def pack(
 
     folder: where manifest, card and weights are written. beside: another folder for the weights, None for the same.
     network: for a GAN nn.ModuleDict(generator=…, critic=…), for a classifier the classifier. config: the arguments of
-    their constructors. digits: the digits that the network was trained on. Raises UserError if fp16 cannot hold the
-    weights.
+    their constructors. digits: the digits that the network was trained on, none for natural images. architecture: a
+    module of networks, "mnist" or "progan". Raises UserError if fp16 cannot hold the weights.
     """
     import safetensors.torch
 
@@ -164,7 +167,7 @@ def pack(
     content = safetensors.torch.save({key: x.contiguous() for key, x in tensors.items()})
     entry = {
         "file": f"{name}.safetensors", "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content),
-        "licence": "MIT", "kind": kind, "architecture": "mnist", "config": config, "digits": digits,
+        "licence": "MIT", "kind": kind, "architecture": architecture, "config": config, "digits": digits,
         "card": f"{name}.md", "packaged": beside is None,
     }  # fmt: skip
     weights = (beside or folder) / f"{name}.safetensors"
@@ -236,6 +239,8 @@ def _build(entry: dict[str, Any]) -> nn.Module:
     config = entry["config"]
     if entry["kind"] == "classifier":
         return mnist.DigitClassifier(**config)
+    if entry["architecture"] == "progan":
+        return nn.ModuleDict({"generator": progan.Generator(**config), "critic": progan.Critic(config["channels"])})
     if "classes" in config:
         critic = mnist.ConditionalCritic(config["width"], len(config["classes"]))
         return nn.ModuleDict({"generator": mnist.ConditionalGenerator(**config), "critic": critic})

@@ -25,6 +25,8 @@ from minegan_lite.networks.mnist import ConditionalCritic, ConditionalGenerator,
 
 PACKAGE = Path(minegan_lite.__file__).parent
 SHIPPED = zoo.names()
+DIGITS = [name for name in SHIPPED if name.startswith("mnist-")]
+SOURCES = [name for name in SHIPPED if name not in DIGITS]
 PACKAGED = [name for name in SHIPPED if zoo.entries()[name]["packaged"]]
 CONFIG = {"width": 2, "latent_dim": 5}
 
@@ -376,6 +378,7 @@ def test_the_promised_weights_ship_and_are_whole():
     assert set(PACKAGED) == {"mnist-all", "mnist-no-9", "mnist-only-06", "mnist-only-17", "mnist-cond-no-9"}
     apart = {f"mnist-no-{digit}" for digit in range(9)} | {"mnist-only-23", "mnist-only-45"}
     apart |= {f"mnist-cond-{which}" for which in ("all", "no-1", "no-5")}
+    apart |= {"men-32", "women-32"}
     assert set(SHIPPED) - set(PACKAGED) == apart
     assert zoo.entries()[zoo.CLASSIFIER]["packaged"]
     assert all(ok and zoo.here(name) for name, ok, _ in zoo.verify()), zoo.verify()
@@ -418,7 +421,7 @@ def test_the_weights_folder_holds_what_the_manifest_lists_and_stays_small():
     assert {path.name for path in zoo.BESIDE.iterdir()} == {e["file"] for e in entries if not e["packaged"]}
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", DIGITS)
 def test_a_shipped_gan_draws_its_digits_and_not_the_excluded_one(name):
     """The classifier gives every digit of the model ≥4 % of 2,000 samples and the excluded one <3 %."""
     gan = zoo.load(name)
@@ -438,13 +441,31 @@ def test_each_class_of_a_shipped_conditional_gan_is_its_digit(name):
         assert digit_shares(zoo.load_classifier(), Unmined(one).sample(500, seed=1))[digit] > 0.9, one.name
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", DIGITS)
 def test_a_shipped_card_states_the_distance_with_its_floor(name):
     card = (zoo.WEIGHTS / zoo.entries()[name]["card"]).read_text("utf-8")
     value, floor = re.search(r"Fréchet distance \| ([\d.]+) ± [\d.]+ \| ([\d.]+) ± ", card).groups()
     assert float(value) > float(floor) > 0
     assert re.search(r"n = [\d,]+ samples against m = [\d,]+ images", card)
     assert f"train_zoo.py {name} " in card
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_shipped_source_draws_many_pictures_and_copies_none(name):
+    """Of natural images: in range and sharp, no two alike, and the card says that it does not copy."""
+    gan = zoo.load(name)
+    assert gan.family == "logistic-r1"
+    x = gan.sample(64, seed=0)
+    assert x.shape == (64, *gan.generator.image_shape)
+    assert (x.abs() <= 1).float().mean() > 0.95
+    assert gan.critic(x).shape == (64, 1)
+    detail = (x - x.flip(0)).square().mean((1, 2, 3)).sqrt()
+    assert detail.min() > 0.1
+    card = (zoo.WEIGHTS / zoo.entries()[name]["card"]).read_text("utf-8")
+    nearer = float(re.search(r"nearer to a training than to a held-out picture \| ([\d.]+) \|", card)[1])
+    assert 0.4 < nearer < 0.6
+    assert re.search(rf"train_source.py .*\b{name}$", card, re.M)
+    assert "Their terms:" in card
 
 
 def test_the_classifier_knows_the_test_digits():
