@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from minegan_lite.errors import UserError, whole
 from minegan_lite.nn import device_of, draw, frozen, seeded
+from minegan_lite.shown import shown
 
 Prior = Callable[[int, torch.Generator], Tensor]
 
@@ -85,7 +86,7 @@ class GAN:
         """The images of latents z (n, latent_dim), of these classes or of drawn ones; as `sample` in all else."""
         if self.generator.embedding_dim is None:
             if classes is not None:
-                raise UserError(f"{self.name} is unconditional: it has no classes")
+                raise UserError(f"{shown(self.name)} is unconditional: it has no classes")
             return draw(self.generator, z)
         labels = _labels(len(self.generator.classes), len(z), classes, rng)
         with frozen(self.generator), torch.no_grad():

@@ -38,6 +38,13 @@ Metric = Callable[[Tensor], float]
 Watch = Callable[["Mined"], None]
 
 
+def course_of(options: dict[str, Any], metric: Metric | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of a call's options those of its Course, with this metric where none was asked for, and the rest."""
+    course = {name: options[name] for name in ("out", "progress", "metric", "watch") if name in options}
+    rest = {name: value for name, value in options.items() if name not in course}
+    return course | {"metric": course.get("metric") or metric}, rest
+
+
 class Trained(Protocol):
     """What a Course follows: a training's state, with its step, history and streams of random numbers.
 

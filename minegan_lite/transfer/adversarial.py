@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from minegan_lite.mined import Mined
 from minegan_lite.miner import NoMiner
 from minegan_lite.nn import pick_device
 from minegan_lite.probe import check_critic, check_sources, target_images
-from minegan_lite.runs import Metric, Watch
+from minegan_lite.runs import course_of
 from minegan_lite.training import State, default_metric, describe
 from minegan_lite.training import train as train_on
 
@@ -42,19 +41,17 @@ def train(
     critic: nn.Module | None,
     paper: dict[str, Any],
     kept: Collection[str] = (),
-    out: str | Path | None = None,
     device: str = "auto",
-    progress: bool = True,
-    metric: Metric | None = None,
-    watch: Watch | None = None,
     **options: Any,
 ) -> Mined:
     """Trains generator and critic as WGAN-GP on latents from the source's prior; all but `kept`, the critic's, moves.
 
     generator, critic: where they start; they are copied. paper: the method's own settings, which options replace. kept:
-    names of the critic's parameters that stay. The others as in mine(); options are fields of config.Adapting.
+    names of the critic's parameters that stay. options: out, progress, metric and watch as in mine(), and fields of
+    config.Adapting.
     """
     where = pick_device(device)
+    course, options = course_of(options, default_metric(target, gan))
     config, preset = recipe(Adapting, paper, options, where)
     if critic is None:
         raise UserError(f"{gan.name} has no critic to start from: teach one, teach_critic(gan, images)")
@@ -64,5 +61,4 @@ def train(
     record = describe(method, [gan], target, images, preset, config, where) | {"kept": sorted(kept)}
     start, miners = replace(gan, generator=generator), [NoMiner(gan.generator.latent_dim)]
     state = State(config, [start], critic, where, purpose=method, miners=miners, released=True, kept=kept)
-    course = {"out": out, "progress": progress, "metric": metric or default_metric(target, gan), "watch": watch}
     return train_on(state, images, record, **course)

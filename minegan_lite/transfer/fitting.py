@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import reduce
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from minegan_lite.mined import Mined
 from minegan_lite.miner import NoMiner
 from minegan_lite.nn import averaged, pick_device, stream
 from minegan_lite.probe import check_sources, target_images
-from minegan_lite.runs import Course, Metric, Watch
+from minegan_lite.runs import Course, course_of
 from minegan_lite.selector import Selector
 from minegan_lite.training import default_metric, describe
 from minegan_lite.transfer.adversarial import recipe
@@ -102,24 +101,21 @@ def asked(
     *,
     paper: dict[str, Any],
     released: bool = False,
-    out: str | Path | None = None,
     device: str = "auto",
-    progress: bool = True,
-    metric: Metric | None = None,
-    watch: Watch | None = None,
     **options: Any,
 ) -> Asked:
     """The arguments of adapt(), checked. Raises UserError.
 
     own: the method's, which the record keeps too. paper: the method's settings, which options replace. released:
-    whether its generator learns in training mode.
+    whether its generator learns in training mode. options: out, progress, metric and watch as in mine(), and fields of
+    config.Fitting.
     """
     where = pick_device(device)
+    course, options = course_of(options, default_metric(target, gan))
     config, preset = recipe(Fitting, paper, options, where)
     images = target_images(target, gan)
     check_sources([gan], released=released)
     record = describe(method, [gan], target, images, preset, config, where) | own
-    course = {"out": out, "progress": progress, "metric": metric or default_metric(target, gan), "watch": watch}
     return Asked(images, config, record, where, course)
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from minegan_lite import UserError
+from minegan_lite import nn as networks
 from minegan_lite.checkpoints import load, sample, sampling
 from minegan_lite.networks.sngan import Generator as SNGAN
 from tests.checkpoints.files import FILES
@@ -91,7 +92,7 @@ def test_large_images_are_drawn_a_few_at_a_time(monkeypatch):
     side = source.generator.image_shape[-1]
     for pixels, expected in ((2 * side**2 + 1, [2, 2, 1]), (1, [1] * 5)):
         sizes.clear()
-        monkeypatch.setattr(sampling, "PIXELS", pixels)
+        monkeypatch.setattr(networks, "PIXELS", pixels)
         assert torch.allclose(sample(source, 5), whole, atol=1e-6)
         assert sizes == expected
 
