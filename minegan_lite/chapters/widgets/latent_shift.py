@@ -14,6 +14,7 @@ from minegan_lite.chapters.latents import main_directions, mean_jacobian, princi
 from minegan_lite.chapters.widgets import live
 from minegan_lite.errors import UserError
 from minegan_lite.mined import Mined, input_prior
+from minegan_lite.networks.mnist import DigitClassifier
 from minegan_lite.nn import draw
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 ReadOut = Callable[[Tensor], list[str]]
 DRAWS = 2000  # draws of the prior, for the mean Jacobian, the plane and its extent
+DIGITS = DigitClassifier.image_shape
 ARROWS = 40  # draws that are shown as arrows
 REACH = 3.0  # the sliders' ends, in standard deviations of N(0, I)
 
@@ -76,7 +78,8 @@ class LatentShift(live.Live):
         self.draw_seed = live.seed_control(seed, "draw of u (seed)")
         self._miner, self._generator = mined.networks(ema)
         self._prior = input_prior(mined.gan, mined.miner)
-        self._read_out = read_out or (digit_verdicts() if mined.gan.name in zoo.names() else None)
+        digits = mined.gan.name in zoo.names() and mined.image_shape == DIGITS  # men-32 draws none
+        self._read_out = read_out or (digit_verdicts() if digits else None)
         u, z = mined.latents(DRAWS, seed=seed, ema=ema)
         lengths = u.shape[1], z.shape[1], self._generator.latent_dim
         if len(set(lengths)) > 1:

@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -210,6 +211,11 @@ def test_another_read_out_takes_its_place(digits):
 
 
 # What is wrong is said in one line.
+
+
+def test_a_source_of_the_zoo_that_draws_no_digits_is_not_read_as_digits(mined):
+    named = replace(mined, sources=[replace(mined.gan, name="men-32")])
+    assert LatentShift(named, k=3, seed=7)._read_out is None
 
 
 @pytest.mark.parametrize("options", [{"k": 0}, {"k": 5}, {"seed": -1}, {"seed": 10000}])
