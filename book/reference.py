@@ -28,6 +28,7 @@ ORDER = [
 UNDOCUMENTED = {
     "cli",
     "cli_checkpoints",
+    "cli_options",
     "cli_runs",
 }  # its --help is the reference
 

@@ -23,6 +23,12 @@ def bar(**options: Any) -> tqdm:
     return shown
 
 
+def say(line: str) -> None:
+    """A line on stderr, above a bar; nothing in a notebook, where stderr passes for an error: the record says it."""
+    if not _in_notebook():
+        tqdm.write(line, file=sys.stderr)
+
+
 def _in_notebook() -> bool:
     """Whether a Jupyter kernel runs this, Colab's included."""
     if "IPython" not in sys.modules:

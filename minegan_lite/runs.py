@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from minegan_lite.config import Training
 from minegan_lite.errors import Diverged, UserError
@@ -27,7 +26,7 @@ from minegan_lite.files import (
     write_atomically,
 )
 from minegan_lite.locks import LOCK, locked
-from minegan_lite.progress import bar
+from minegan_lite.progress import bar, say
 
 if TYPE_CHECKING:
     from minegan_lite.mined import Mined
@@ -99,7 +98,7 @@ class Course:
                 self.folder = RunFolder(self.out, self.record)
                 self.folder.resume(self._restore)
             if self.progress and self.told:  # not before: of what is refused nothing else is said
-                tqdm.write(self.told, file=sys.stderr)
+                say(self.told)
             desc = f"{self.record['stage']} {self.record['target']}"
             steps = {"total": self.state.config.steps, "initial": self.state.step, "unit": "step"}
             self.bar = opened.enter_context(bar(**steps, desc=desc, disable=not self.progress))

@@ -177,7 +177,7 @@ def test_a_slider_moves_the_picture_which_outlives_its_kernel(lab, browser, tmp_
     page.close()
 
 
-MINING = {"steps": 6, "batch": 4, "log_every": 2, "progress": False, "device": "cpu"}
+MINING = {"precision": "32", "steps": 6, "batch": 4, "log_every": 2, "progress": False, "device": "cpu"}
 SHOWN = """() => [...document.querySelectorAll('.selector-bars-picture')].map((picture) => ({
     line: picture.querySelector('p').innerText,
     rows: [...picture.querySelectorAll('tr:has(svg)')].map((row) => [

