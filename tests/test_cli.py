@@ -496,7 +496,7 @@ sys.exit(cli.main(["sample", sys.argv[1]]))
     time.sleep(after)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=120)
-    if process.returncode != 2:  # on a fast machine it may have come to its end
+    if "is not a run folder" not in told:  # on a fast machine it may have come to its end, or be about to leave
         assert process.returncode == 130
         assert told == "minegan-lite: interrupted\n"
 
