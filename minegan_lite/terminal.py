@@ -136,4 +136,7 @@ def _drop_output() -> None:
 
 def _tell(program: str, text: str) -> None:
     with contextlib.suppress(OSError, ValueError):  # stderr may be closed or full as well
+        if "tqdm" in sys.modules:  # a bar that was just begun still stands on the line
+            for bar in list(getattr(sys.modules["tqdm"].tqdm, "_instances", ())):
+                bar.close()
         print(f"{program}: {one_line(text)}", file=sys.stderr, flush=True)

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from tqdm import tqdm
 
 from minegan_lite import terminal
 from minegan_lite.errors import Diverged, UserError
@@ -149,3 +150,13 @@ def test_afterwards_sigterm_is_what_it_was(capsys):
     before = signal.getsignal(signal.SIGTERM)
     terminal.status("program", lambda: time.sleep(0))
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_bar_that_stands_is_closed_before_the_line(capsys):
+    def work():
+        bars.append(tqdm(total=9, file=sys.stderr))
+        raise UserError("no")
+
+    bars: list[tqdm] = []
+    assert terminal.status("minegan-lite", work) == 2
+    assert capsys.readouterr().err.split("\n")[-2:] == ["minegan-lite: error: no", ""]
