@@ -66,6 +66,22 @@ def same_precision() -> Iterator[None]:
 
 
 @pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """A function that records a run, of one seed and with any numbers, in a ledger that is empty at first."""
+    from minegan_lite.chapters import ledger  # here, as above
+
+    monkeypatch.setenv("MINEGAN_RESULTS", str(tmp_path))
+    monkeypatch.setattr(ledger, "_folders", lambda: [tmp_path])
+    monkeypatch.setattr(ledger, "_commit", lambda: ("0" * 40, False))  # no git for each of the many runs
+
+    def run(name, seed, **numbers):
+        provenance = {"seeds": seed, "device": "cpu", "seconds": 1.0, "n": 10, "command": "test"}
+        ledger.record(f"{name}/seed{seed}", numbers, settings={}, **provenance)
+
+    return run
+
+
+@pytest.fixture
 def serve(monkeypatch):
     """A function: a folder → the address under which a local server offers it, until the test ends."""
     servers = []

@@ -11,25 +11,11 @@ from hypothesis import strategies as st
 from IPython.core.inputtransformer2 import TransformerManager
 from scipy import stats
 
-from minegan_lite.chapters import ledger, paper, runner, verdicts
+from minegan_lite.chapters import paper, runner, verdicts
 from minegan_lite.chapters.verdicts import FAILS, HOLDS, INCONCLUSIVE, UNCONFIRMED, UNTESTED, judge
 from minegan_lite.errors import UserError
 
 ROOT = runner.book().parent
-
-
-@pytest.fixture
-def runs(tmp_path, monkeypatch):
-    """A function that records a run, of one seed and with any numbers, in a ledger that is empty at first."""
-    monkeypatch.setenv("MINEGAN_RESULTS", str(tmp_path))
-    monkeypatch.setattr(ledger, "_folders", lambda: [tmp_path])
-    monkeypatch.setattr(ledger, "_commit", lambda: ("0" * 40, False))  # no git for each of the many runs
-
-    def run(name, seed, **numbers):
-        provenance = {"seeds": seed, "device": "cpu", "seconds": 1.0, "n": 10, "command": "test"}
-        ledger.record(f"{name}/seed{seed}", numbers, settings={}, **provenance)
-
-    return run
 
 
 def by_seed(*values: float, first: int = 0) -> dict[int, float]:
