@@ -132,7 +132,7 @@ def streams(purpose: str, sources: Sequence[GAN], seed: int) -> list[torch.Gener
     """The stream of random numbers of a training, and one for each of its sources; of one source they are the same.
 
     Those go by the generators' weights, not by places or names: neither the order in which sources are given must
-    matter, nor what a file is called.
+    matter, nor what a file is called. Weights that differ in a last bit give other draws.
     """
     own = stream(purpose, seed)
     if len(sources) == 1:

@@ -15,6 +15,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,9 +26,9 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]  # also as a command
 
 from test_architectures import source_of, target  # noqa: E402
 from test_family import conditional_gan, dots  # noqa: E402
-from tiny import tiny_gan, tiny_target  # noqa: E402
+from tiny import PlainGenerator, tiny_gan, tiny_target  # noqa: E402
 
-from minegan_lite import few_shot, finetune, mine, transfer, zoo  # noqa: E402
+from minegan_lite import GAN, few_shot, finetune, mine, transfer, zoo  # noqa: E402
 
 FILE = Path(__file__).with_name("golden.json")
 FAST = {"steps": 6, "batch": 8, "log_every": 2, "save_every": 2, "progress": False, "device": "cpu", "precision": "32"}
@@ -45,6 +46,16 @@ def machine() -> str:
     names = ("ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "OPENBLAS_CORETYPE", "ATEN_CPU_CAPABILITY")
     narrowed = [f"{name}={os.environ.get(name)}" for name in names]
     return hashlib.sha256("\n".join([*parts, *narrowed]).encode()).hexdigest()[:16]
+
+
+def unmoved(seed: int) -> GAN:
+    """A GAN with BatchNorm whose weights are equal on every processor: several sources are seeded by their weights.
+
+    tiny_gan's own are not, since passes and power iterations have rounded its buffers.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return replace(tiny_gan(), generator=PlainGenerator())
 
 
 def resumed() -> object:
@@ -94,8 +105,8 @@ def runs() -> dict[str, Callable[[], object]]:
         "family, fine-tuned": lambda: finetune(family(), nine, **FAST),
         "one-hot": lambda: mine(conditional_gan(), nine, **FAST),
         "one-hot, fine-tuned": lambda: finetune(mine(conditional_gan(), nine, **FAST), nine, **FAST),
-        "dots with BatchNorm": lambda: finetune(
-            mine([tiny_gan(0), tiny_gan(1)], tiny_target(), **FAST), tiny_target(), **FAST
+        "family with BatchNorm, fine-tuned": lambda: finetune(
+            mine([unmoved(0), unmoved(1)], tiny_target(), **FAST), tiny_target(), **FAST
         ),
         "dots": lambda: mine(dots(-0.5, 0.5), torch.full((8, 1, 1, 2), 0.5), **FAST),
         "biggan": lambda: architecture("biggan", preset="paper-biggan"),
