@@ -70,7 +70,7 @@ class Mined:
 
     @property
     def probabilities(self) -> dict[str, float]:
-        """p by the sources' names, in their order; of sources of one name the second is called "name (2)"."""
+        """{source's name: p}, in the sources' order; a name that comes twice gets " (2)"."""
         return dict(zip(_told_apart(self.sources), self.selector.probabilities.tolist(), strict=True))
 
     def weights(self, ema: bool | None = None) -> str:
@@ -84,7 +84,7 @@ class Mined:
         return self.miners[source], self.sources[source].generator
 
     def chosen(self, n: int, *, seed: int = 0) -> Tensor:
-        """From which source, by its place, each image of sample(n, seed=seed) comes: int64 (n,)."""
+        """The index of the source that draws each image of sample(n, seed=seed): int64 (n,)."""
         return self._choose(_positive(n), seeded(seed))
 
     def latents(

@@ -191,8 +191,8 @@ def mine(
 ) -> Mined:
     """Stage one, "MineGAN (w/o FT)": trains miners and one critic; the generators stay frozen.
 
-    gan: the source (Eq. 3 and 4), or several (Eq. 5 and 6). A conditional one with one-hot classes is as many sources;
-        one whose classes are embedded, as BigGAN's, is one, mined by a ConditionalMiner. A generator is not changed in
+    gan: one source gives a miner (Eq. 3 and 4); a list of sources, or a conditional GAN with one-hot classes, a miner
+        for each source or class and a selector (Eq. 5 and 6). A GAN with embedded classes is mined by a ConditionalMiner. A generator is not changed in
         any byte, flag or mode, nor moved: for another device than its own it is copied. A critic is copied, and called
         without labels; where there is none a fresh one starts. Sources share one image shape, and nothing else; their
         order does not matter, but for critic_from.
@@ -210,7 +210,7 @@ def mine(
     options: fields of config.Mining (steps, seed, batch, miner_lr, objective, …) that replace the preset's.
     Every source's weights stay on the device; the work of a step grows with their number by forward passes only.
     Raises UserError for wrong input (nothing is written) and for a device whose memory is too small, Diverged when
-    training leaves the finite numbers.
+    losses or weights become infinite or NaN.
     """
     resolve(Mining, preset, options)  # refuses before anything is loaded
     sources, where = sources_of(gan), pick_device(device)

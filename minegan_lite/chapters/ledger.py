@@ -17,25 +17,23 @@ book/results, else the copy that an installed package carries.
 import json
 import math
 import os
-import platform
 import re
-import shlex
 import statistics
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from minegan_lite.chapters.provenance import device_name, outputs_only, portable, portable_command, versions
 from minegan_lite.errors import UserError
 from minegan_lite.files import write_atomically
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _PART = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # no part begins with a point: a name cannot leave the folder
 _NAME = re.compile(rf"{_PART}(/{_PART})*")
-_ROOTED = re.compile(r"(?:~?/(?!/)|\.\./|file:/+|[A-Za-z]:[/\\]|\\\\)")  # not https://, nor a relative runs/nine
 _NUMBER = (int, float)
 _FIELDS = {"numbers": dict, "settings": dict, "provenance": dict}
 _PROVENANCE = {
@@ -78,19 +76,19 @@ def record(
     if folder is None:
         raise UserError("there is no git commit to record: set $MINEGAN_RESULTS to a folder for your own results")
     result = {
-        "numbers": _portable(numbers),
-        "settings": _portable(settings),
+        "numbers": portable(numbers),
+        "settings": portable(settings),
         "provenance": {
-            "command": _portable_command(command),
+            "command": portable_command(command),
             "commit": commit,
             "dirty": dirty,
             "seeds": [seeds] if isinstance(seeds, int) else list(seeds),
             "device": str(device),
-            "device_name": _device_name(str(device)),
+            "device_name": device_name(str(device)),
             "seconds": seconds,
             "n": n,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": _versions(),
+            "versions": versions(),
         },
     }
     _validate(result, name, commit_needed=False)
@@ -238,68 +236,9 @@ def _commit() -> tuple[str | None, bool | None]:
         entries = git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", ".", *own).split(
             "\0"
         )
-        return commit, any(entry and not _outputs_only(root, entry, git) for entry in entries)
+        return commit, any(entry and not outputs_only(root, entry, git) for entry in entries)
     except (OSError, ValueError, subprocess.CalledProcessError):
         return None, None
-
-
-def _outputs_only(root: Path, entry: str, git: Callable[..., str]) -> bool:
-    """Whether a line of `git status` is of a notebook of the book that has the cells it was committed with."""
-    status, path = entry[:2], entry[3:]
-    if "M" not in status or not path.startswith("book/") or not path.endswith(".ipynb"):
-        return False
-    try:
-        return _cells((root / path).read_text("utf-8")) == _cells(git("show", f"HEAD:{path}"))
-    except (KeyError, TypeError, ValueError):  # no notebook
-        return False
-
-
-def _cells(notebook: str) -> list[tuple]:
-    """Of each cell what runs it: its kind, its source and its tags."""
-    cells = json.loads(notebook)["cells"]
-    return [(c["cell_type"], "".join(c["source"]), c.get("metadata", {}).get("tags")) for c in cells]
-
-
-def _device_name(device: str) -> str:
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
-    try:
-        model = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
-    except OSError:  # not Linux
-        model = None
-    return model[1] if model else platform.processor() or platform.machine()  # not every processor's has this line
-
-
-def _versions() -> dict[str, str]:
-    import minegan_lite
-
-    return {
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "minegan_lite": minegan_lite.__version__,
-    }
-
-
-def _portable_text(text: str) -> str:
-    """`--out=/home/me/runs/nine` → `--out=nine`: what leads through one machine's folders keeps its last part."""
-    option = found[0] if (found := re.match(r"-[\w-]+=", text)) else ""
-    value = text.removeprefix(option)
-    if _ROOTED.match(value) or ".." in PureWindowsPath(value).parts:  # as a whole: its folders may hold spaces
-        return option + PureWindowsPath(value).name
-    return re.sub(rf"(?<![\w./~]){_ROOTED.pattern}[^\s=,;'\"()\[\]]+", lambda path: PureWindowsPath(path[0]).name, text)
-
-
-def _portable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _portable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_portable(item) for item in value]
-    return _portable_text(str(value)) if isinstance(value, (str, Path)) else value
-
-
-def _portable_command(command: str | Sequence[str]) -> str:
-    words = shlex.split(command) if isinstance(command, str) else [str(word) for word in command]
-    return shlex.join(_portable_text(word) for word in words)
 
 
 def _check_name(name: str) -> None:
