@@ -28,8 +28,8 @@ def generator_loss(fake_scores: Tensor) -> Tensor:
 def input_gradient(critic: Any, x: Tensor) -> Tensor:
     """∇ₓD(x), shaped as x, differentiable in the critic's weights.
 
-    Uses the critic's own `input_gradient` if it has one (a mining step on the CPU is a tenth faster), otherwise autograd,
-    which differentiates twice.
+    Uses the critic's own `input_gradient` if it has one (a mining step on the CPU is a tenth faster), otherwise
+    autograd, which differentiates twice.
     """
     if hasattr(critic, "input_gradient"):
         return critic.input_gradient(x.detach())

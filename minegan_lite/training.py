@@ -192,10 +192,10 @@ def mine(
     """Stage one, "MineGAN (w/o FT)": trains miners and one critic; the generators stay frozen.
 
     gan: one source gives a miner (Eq. 3 and 4); a list of sources, or a conditional GAN with one-hot classes, a miner
-        for each source or class and a selector (Eq. 5 and 6). A GAN with embedded classes is mined by a ConditionalMiner. A generator is not changed in
-        any byte, flag or mode, nor moved: for another device than its own it is copied. A critic is copied, and called
-        without labels; where there is none a fresh one starts. Sources share one image shape, and nothing else; their
-        order does not matter, but for critic_from.
+        for each source or class and a selector (Eq. 5 and 6). A GAN with embedded classes is mined by a
+        ConditionalMiner. A generator is not changed in any byte, flag or mode, nor moved: for another device than its
+        own it is copied. A critic is copied, and called without labels; where there is none a fresh one starts. Sources
+        share one image shape, and nothing else; their order does not matter, but for critic_from.
     target: a few_shot result (its .train is used), images (n, C, H, W) in [−1, 1], n ≥ 2, or a folder of pictures.
     preset: None chooses by the GAN's family (config.FAMILIES), and says so; or a name of config.PRESETS: "default"; for
         MNIST "paper" (the supplement to the letter) or "official" (the released code's settings); "paper-progan",
