@@ -19,6 +19,7 @@ from minegan_lite.checkpoints import (
     biggan_deep_hf,
     biggan_pytorch,
     biggan_studiogan,
+    dcgan,
     pgan_zoo,
     progan_genforce,
     sngan_chainer,
@@ -40,7 +41,7 @@ LARGEST = 2048  # pixels a side, twice the published networks'
 # About.family → GAN.family, by which mine() chooses its preset
 FAMILIES = {
     "BigGAN": "biggan", "BigGAN-deep": "biggan", "Progressive GAN": "progan", "SNGAN": "sngan", "StyleGAN": "stylegan",
-    "StyleGAN2": "stylegan",
+    "StyleGAN2": "stylegan", "DCGAN": "logistic",
 }  # fmt: skip
 
 
@@ -70,6 +71,7 @@ LAYOUTS: tuple[ModuleType, ...] = (
     biggan_deep_hf,
     biggan_pytorch,
     biggan_studiogan,
+    dcgan,
     pgan_zoo,
     progan_genforce,
     sngan_chainer,

@@ -62,6 +62,16 @@ ABOUT: dict[str, About] = {
         weights_licence=UNSTATED,
         traps="no power iteration in eval mode; eps; gain; enlarging; the critic's shortcut starts behind its ReLU",
     ),
+    "dcgan": About(
+        family="DCGAN",
+        origin="pytorch/examples",
+        published="faces at 64 pixels, inside of Python packages that data_scripts/get_weights.py brings: "
+        "celeba-dcgan-64 and digiface-dcgan-64; the code is that of the DCGAN example and of PyTorch's tutorial",
+        critic="never published",
+        code_licence="BSD-3-Clause",
+        weights_licence="MIT, as the packages state; what they were trained on has terms of its own",
+        traps="eps; padding and stride of the first layer; the order of the convolutions' axes; no bias",
+    ),
     "pgan-zoo": About(
         family="Progressive GAN",
         origin="facebookresearch/pytorch_GAN_zoo",
