@@ -5,7 +5,6 @@ they are named `convTr1`, `batchNorm1`, …; the convolutions have no biases. A 
 "netG_state_dict". Critics of this layout are not read: the packages that ship such generators have none.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
