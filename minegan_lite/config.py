@@ -71,6 +71,7 @@ class Tuning(Adapting):
 
     miner_lr: float = 1e-3
     objective: str = "max"  # of several sources: Eq. 5–6's supersamples, or "mean", supplement C's ablation
+    shift_penalty: float = 0.0  # of residual miners: weight of the mean square of f(u), so that z stays near u
     alone: ClassVar[str] = "stage two goes on with the miners and the critic of stage one"
 
 
@@ -92,6 +93,9 @@ class Mining(Adversarial):
     activation: str = "relu"  # this and the next two: see Miner; M^z and M^c of a ConditionalMiner share them
     init: str = "scale-preserving"
     spectral_norm: bool = False
+    residual: bool = False  # this and the next: see Miner; both want z ~ N(0, I)
+    shell: bool = False
+    shift_penalty: float = 0.0  # as in Tuning
     alone: ClassVar[str] = "stage one trains no generator"
 
 
@@ -205,13 +209,13 @@ def checked(config: Training) -> Any:
         elif name.endswith("_lr"):
             need(_finite(value) and value > 0, name, "a positive number")
             values[name] = _plain(value)
-        elif name == "penalty":
+        elif name in ("penalty", "shift_penalty"):
             need(_finite(value) and value >= 0, name, "a number of at least 0")
             values[name] = _plain(value)
         elif name == "ema_decay":
             need(_finite(value) and 0 <= value < 1, name, "a number from 0 up to 1")
             values[name] = _plain(value)
-        elif name in ("spectral_norm", "sample_average"):
+        elif name in ("spectral_norm", "sample_average", "residual", "shell"):
             need(isinstance(value, bool), name, "True or False")
         elif name == "betas":
             pair = isinstance(value, list | tuple) and len(value) == 2 and all(_finite(b) and 0 <= b < 1 for b in value)
@@ -229,6 +233,10 @@ def checked(config: Training) -> Any:
     ):  # fmt: skip
         if name in values:
             one_of(name, known)
+    if values.get("residual") and values["spectral_norm"]:
+        raise UserError("a residual miner starts at zero, by which spectral norm cannot divide: choose one of them")
+    if isinstance(config, Mining) and values["shift_penalty"] and not values["residual"]:
+        raise UserError("shift_penalty keeps a residual miner near u: set residual=True with it")
     return type(config)(**values)
 
 

@@ -23,6 +23,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "linear": lambda h: h,
 }
 
+FORMS = ("spectral_norm", "residual", "shell")  # what a miner may be besides its layers; see Miner
+
 
 class Miner(nn.Module):
     """M(u): u (n, sizes[0]) → z (n, sizes[-1]), fully connected, no activation after the last layer.
@@ -33,7 +35,11 @@ class Miner(nn.Module):
     init: a name from INITS: "paper", "scale-preserving" (default), "glorot", "orthogonal" or "pytorch".
     rng: CPU generator of the initial weights; None takes one seeded with 0.
     spectral_norm: whether each layer's weight is divided by its largest singular value.
-    Raises ValueError for fewer than two sizes, a size below 1, or an unknown name.
+    residual: M(u) = u + f(u), f being these layers; it starts as the identity, its last layer at zero (the form of
+        HyperNoise, Eyring et al. 2025). `shift` gives f(u). Ours, not the paper's.
+    shell: M(u) is scaled to the length √|z|, where nearly all latents of N(0, I) lie. Ours, not the paper's.
+    Raises ValueError for fewer than two sizes, a size below 1, an unknown name, and a residual miner between two
+        lengths or with spectral norm.
     """
 
     def __init__(
@@ -44,6 +50,8 @@ class Miner(nn.Module):
         rng: torch.Generator | None = None,
         *,
         spectral_norm: bool = False,
+        residual: bool = False,
+        shell: bool = False,
     ):
         super().__init__()
         if len(sizes) < 2 or min(sizes) < 1:
@@ -52,20 +60,41 @@ class Miner(nn.Module):
             raise ValueError(f"unknown activation {activation!r}: one of {', '.join(ACTIVATIONS)}")
         if init not in INITS:
             raise ValueError(f"unknown init {init!r}: one of {', '.join(INITS)}")
+        if residual and spectral_norm:
+            raise ValueError(
+                "a residual miner starts at zero, by which spectral norm cannot divide: choose one of them"
+            )
+        if residual and sizes[0] != sizes[-1]:
+            raise ValueError(f"a residual miner adds to u, whose length {sizes[0]} is not that of z, {sizes[-1]}")
         self.sizes, self.activation, self.init, self.spectral_norm = tuple(sizes), activation, init, spectral_norm
+        self.residual, self.shell = residual, shell
         layer = SpectralLinear if spectral_norm else nn.Linear
         # torch gives the elements of such a list no types: each is an nn.Linear
         self.layers: Any = nn.ModuleList(layer(a, b) for a, b in pairwise(sizes))
         rng = rng or torch.Generator().manual_seed(0)
         INITS[init](self, rng)
+        if residual:
+            last: Any = self.layers[-1]
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
         if spectral_norm:
             _find_norms(self, rng)
 
     def forward(self, u: Tensor) -> Tensor:
+        z = u + self.shift(u) if self.residual else self.shift(u)  # (n, sizes[-1])
+        return on_shell(z) if self.shell else z
+
+    def shift(self, u: Tensor) -> Tensor:
+        """What the layers make of u (n, sizes[0]): (n, sizes[-1])."""
         h = u
         for layer in self.layers[:-1]:
             h = ACTIVATIONS[self.activation](layer(h))  # (n, sizes[i])
         return self.layers[-1](h)  # (n, sizes[-1])
+
+
+def on_shell(z: Tensor) -> Tensor:
+    """Latents (n, d) scaled to the length √d."""
+    return z * (z.shape[1] ** 0.5 / z.norm(dim=1, keepdim=True).clamp_min(SMALL))
 
 
 class ConditionalMiner(nn.Module):
@@ -75,7 +104,7 @@ class ConditionalMiner(nn.Module):
     as c.
 
     z_sizes, embedding_sizes: the sizes of M^z and M^c; the supplement's are (128,)·5 + (120,) and (128,)·6. The other
-    arguments are Miner's.
+    arguments are Miner's; residual and shell are of M^z alone, since class embeddings have no such shell.
     Raises ValueError for inputs of different lengths, and as Miner does.
     """
 
@@ -88,18 +117,27 @@ class ConditionalMiner(nn.Module):
         rng: torch.Generator | None = None,
         *,
         spectral_norm: bool = False,
+        residual: bool = False,
+        shell: bool = False,
     ):
         super().__init__()
         if z_sizes[:1] != embedding_sizes[:1]:
             raise ValueError(f"M^z and M^c share u: {tuple(z_sizes)} and {tuple(embedding_sizes)} must start alike")
         rng = rng or torch.Generator().manual_seed(0)
-        self.z, self.embedding = (
-            Miner(sizes, activation, init, rng, spectral_norm=spectral_norm) for sizes in (z_sizes, embedding_sizes)
-        )
+        self.z = Miner(z_sizes, activation, init, rng, spectral_norm=spectral_norm, residual=residual, shell=shell)
+        self.embedding = Miner(embedding_sizes, activation, init, rng, spectral_norm=spectral_norm)
         self.sizes = (z_sizes[0], z_sizes[-1] + embedding_sizes[-1])
 
     def forward(self, u: Tensor) -> Tensor:
         return torch.cat([self.z(u), self.embedding(u)], dim=1)  # (n, |z| + |c|)
+
+
+def mean_square_shift(miner: Any, u: Tensor) -> Tensor:
+    """The mean square of what a residual miner adds to u (n, |u|), a number; of a ConditionalMiner what M^z adds.
+
+    HyperNoise's penalty (Eyring et al. 2025), in the place of a divergence between mined and prior latents.
+    """
+    return (miner.z if isinstance(miner, ConditionalMiner) else miner).shift(u).square().mean()
 
 
 class NoMiner(nn.Module):
@@ -119,21 +157,24 @@ def miner_for(generator: Any, config: Any, rng: torch.Generator) -> Miner | Cond
     hidden = outputs[:1] if config.hidden is None else config.hidden
     sizes = [(config.input_dim or outputs[0], *hidden, output) for output in outputs]
     kind: Callable[..., Miner | ConditionalMiner] = Miner if len(sizes) == 1 else ConditionalMiner
-    return kind(*sizes, config.activation, config.init, rng, spectral_norm=config.spectral_norm)
+    forms = {name: getattr(config, name) for name in FORMS}
+    return kind(*sizes, config.activation, config.init, rng, **forms)
 
 
 def told(miner: nn.Module) -> list[dict[str, Any]]:
     """What `built` needs to make a miner of the same shape: a dict for each Miner in it, JSON-ready."""
     parts = [miner] if isinstance(miner, Miner) else [part for part in miner.children() if isinstance(part, Miner)]
     return [
-        {"sizes": list(part.sizes), "activation": part.activation, "spectral_norm": part.spectral_norm}
+        {"sizes": list(part.sizes), "activation": part.activation} | {name: getattr(part, name) for name in FORMS}
         for part in parts
     ]
 
 
 def built(parts: Sequence[dict[str, Any]]) -> Miner | ConditionalMiner:
     """A miner of the shape that `told` describes, with weights of its own."""
-    made = [Miner(part["sizes"], part["activation"], spectral_norm=part["spectral_norm"]) for part in parts]
+    # those saved before there were residual miners and shells say nothing of them
+    forms = [{name: part.get(name, False) for name in FORMS} for part in parts]
+    made = [Miner(part["sizes"], part["activation"], **form) for part, form in zip(parts, forms, strict=True)]
     if len(made) == 1:
         return made[0]
     both = ConditionalMiner(made[0].sizes, made[1].sizes)

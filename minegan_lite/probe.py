@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from minegan_lite.data import FewShot
 from minegan_lite.data.images import checked_images
 from minegan_lite.errors import UserError
-from minegan_lite.gan import GAN, classes_of, in_class_space
+from minegan_lite.gan import GAN, StandardNormal, classes_of, in_class_space
 from minegan_lite.networks.plain import PlainCritic
 from minegan_lite.nn import clone, frozen, still, unwrapped
 
@@ -122,6 +122,21 @@ def check_sources(sources: Sequence[GAN], *, released: bool = False) -> None:
         if weights not in tried:
             _check_generator(gan, z, released)
             tried.add(weights)
+
+
+def check_miners(config: Any, sources: Sequence[GAN]) -> None:
+    """Whether these sources can have a miner as a config.Mining says. Raises UserError for one that cannot."""
+    if not (config.residual or config.shell):
+        return
+    what = "a residual miner" if config.residual else "a shell"
+    for gan in sources:
+        prior = getattr(gan.generator, "z_prior", gan.prior)  # a ClassSpace's prior of z alone
+        if not isinstance(prior, StandardNormal):
+            raise UserError(
+                f"{what} is for latents of N(0, I), and {gan.name} draws its own from {prior!r:.60}: mine z"
+            )
+        if config.residual and config.input_dim not in (None, prior.dim):
+            raise UserError(f"a residual miner adds to u: leave out input_dim, or give {prior.dim}, as long as z")
 
 
 def check_critic(critic: nn.Module, image_shape: Sequence[int], name: str) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from minegan_lite.files import weights_fingerprint
 from minegan_lite.gan import GAN, Prior
+from minegan_lite.miner import mean_square_shift
 from minegan_lite.nn import device_of, moving, put_back, still, stream
 from minegan_lite.selector import Selector
 
@@ -40,6 +41,10 @@ class Player:
     def images(self, u: Tensor) -> Tensor:
         """G(M(u)): u (n, |u|) → (n, C, H, W)."""
         return self.generator(self.miner(u)).float()
+
+    def shift(self, n: int) -> Tensor:
+        """The mean square of what its residual miner adds to n draws of u, with a graph."""
+        return mean_square_shift(self.miner, self.draw(n))
 
 
 def fakes(players: Sequence[Player], n: int, score: Score, selector: Selector, objective: str = "max") -> Tensor:

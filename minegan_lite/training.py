@@ -20,7 +20,15 @@ from minegan_lite.mined import STAGES, Mined, input_prior
 from minegan_lite.miner import miner_for, told
 from minegan_lite.networks.style_layers import MinibatchStddev
 from minegan_lite.nn import averaged, clone, fresh, frozen, pick_device
-from minegan_lite.probe import check_critic, check_sources, critic_like, sources_of, target_images, with_generators
+from minegan_lite.probe import (
+    check_critic,
+    check_miners,
+    check_sources,
+    critic_like,
+    sources_of,
+    target_images,
+    with_generators,
+)
 from minegan_lite.runs import Course, Metric, Watch
 from minegan_lite.selector import Selector
 from minegan_lite.supersample import Player, fakes, mixes_rows, streams
@@ -153,6 +161,8 @@ def miner_step(s: State) -> dict[str, float]:
         weight.requires_grad_(False)
     with s.autocast():
         miner_loss = LOSSES[s.config.loss].generator(s.critic(s.fakes()).float())
+    if weight := getattr(s.config, "shift_penalty", 0.0):
+        miner_loss = miner_loss + weight * sum(player.shift(s.config.batch) for player in s.players) / len(s.players)
     s.optimizer.zero_grad()
     miner_loss.backward()
     s.optimizer.step()
@@ -221,6 +231,7 @@ def mine(
     images = target_images(target, sources[0])
     with fitting(sources, config, where):
         check_sources(sources)
+        check_miners(config, sources)
         place, critic = starting_critic(sources, config)
         record = describe("mine", sources, target, images, chosen, config, where) | {"critic_like": place}
         state = State(config, sources, critic, where, purpose="mine")
@@ -244,15 +255,15 @@ def finetune(
     """Stage two, the full MineGAN (Sec. 3.4): releases the generators and trains them with miners and critic.
 
     mined: the result of mine(); it is left as it is, the new one holds copies, out of torch.compile and the like. The
-        preset, the loss and the objective are those of stage one, a selector starts to count anew; target, out, device,
-        progress, metric, watch and errors are as in mine(). options: fields of config.Tuning.
+        preset, loss, objective and shift_penalty are those of stage one, a selector starts to count anew; target,
+        out, device, progress, metric, watch and errors are as in mine(). options: fields of config.Tuning.
     """
     if not isinstance(mined, Mined) or mined.record.get("stage") not in STAGES or mined.critic is None:
         raise UserError("finetune() takes the result of mine(), or of load() from a run folder")
     done = mined.history[-1]["step"] if mined.history else 0
     if done < mined.record["steps"]:
         raise UserError(f"stage one is at step {done} of {mined.record['steps']}: finish it before stage two")
-    inherited = {key: mined.record[key] for key in ("objective", "loss")}  # what the critic was taught
+    inherited = {key: mined.record[key] for key in ("objective", "loss", "shift_penalty") if key in mined.record}
     refuse_useless(options, len(mined.sources))
     where, preset = pick_device(device), mined.record["preset"]
     config = resolve(Tuning, preset, inherited | options, device=where)

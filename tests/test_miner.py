@@ -1,11 +1,14 @@
 """The miner's inits, measured on what they promise."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from tiny import tiny_gan, tiny_target
 
-from minegan_lite.miner import ACTIVATIONS, INITS, Miner
+from minegan_lite import UserError, mine
+from minegan_lite.miner import ACTIVATIONS, INITS, ConditionalMiner, Miner, built, mean_square_shift, told
 
 
 def outputs(init: str, sizes=(128, 128, 128), n=4096, **options) -> torch.Tensor:
@@ -90,7 +93,84 @@ def test_one_seed_one_miner():
         assert not torch.equal(first.layers[0].weight, other.layers[0].weight)
 
 
-@pytest.mark.parametrize("bad", [{"sizes": (4,)}, {"sizes": (4, 0)}, {"activation": "sine"}, {"init": "zero"}])
+def test_a_residual_miner_starts_as_the_identity_and_adds_its_shift():
+    u = torch.randn(6, 4, generator=torch.Generator().manual_seed(2))
+    for init in INITS:
+        assert torch.equal(Miner((4, 7, 4), init=init, residual=True)(u), u)
+    miner = Miner((4, 7, 4), residual=True)
+    with torch.no_grad():
+        miner.layers[-1].weight.normal_(generator=torch.Generator().manual_seed(3))
+        miner.layers[-1].bias.fill_(0.3)
+    first, second = miner.layers
+    by_hand = (u @ first.weight.T + first.bias).clamp(min=0) @ second.weight.T + second.bias
+    torch.testing.assert_close(miner.shift(u), by_hand)
+    torch.testing.assert_close(miner(u), u + by_hand)
+    assert mean_square_shift(miner, u).item() == pytest.approx(by_hand.square().mean().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_on_the_shell_every_latent_has_the_length_that_the_prior_has(residual):
+    z = outputs("paper", (64, 64, 64), residual=residual, shell=True)
+    assert (z.norm(dim=1) - 8).abs().max() < 1e-4
+    plain = outputs("paper", (64, 64, 64), residual=residual)
+    cosines = torch.nn.functional.cosine_similarity(z, plain)
+    assert (cosines - 1).abs().max() < 1e-5, "their directions stay"
+    assert (plain.norm(dim=1) - 8).abs().max() > 0.5
+
+
+def test_of_two_miners_only_that_of_z_is_residual_or_on_the_shell():
+    miner = ConditionalMiner((4, 5, 4), (4, 5, 3), residual=True, shell=True)
+    u = torch.randn(6, 4, generator=torch.Generator().manual_seed(2))
+    z, embedding = miner(u).split((4, 3), dim=1)
+    torch.testing.assert_close(z, 2 * torch.nn.functional.normalize(u))
+    torch.testing.assert_close(embedding, miner.embedding.shift(u))
+    assert mean_square_shift(miner, u) == 0
+
+
+def test_what_is_told_of_a_miner_builds_it_again_and_old_records_say_less():
+    for options in ({}, {"residual": True}, {"shell": True}, {"spectral_norm": True, "shell": True}):
+        miner = Miner((4, 5, 4), "tanh", **options)
+        again = built(told(miner))
+        assert told(again) == told(miner)
+        again.load_state_dict(miner.state_dict())
+        u = torch.randn(6, 4, generator=torch.Generator().manual_seed(2))
+        assert torch.equal(again.eval()(u), miner.eval()(u))
+    both = ConditionalMiner((4, 5, 4), (4, 5, 3), residual=True, shell=True)
+    assert told(built(told(both))) == told(both)
+    old = {"sizes": [4, 5, 4], "activation": "relu", "spectral_norm": False}
+    assert told(built([old])) == [old | {"residual": False, "shell": False}]
+
+
+BAD = [
+    {"sizes": (4,)}, {"sizes": (4, 0)}, {"activation": "sine"}, {"init": "zero"},
+    {"sizes": (4, 5, 3), "residual": True}, {"sizes": (4, 4), "residual": True, "spectral_norm": True},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", BAD)
 def test_bad_arguments_are_refused(bad):
-    with pytest.raises(ValueError, match=r"size|unknown"):
+    with pytest.raises(ValueError, match=r"size|unknown|residual"):
         Miner(**bad)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"shift_penalty": 0.5}, "set residual=True"),
+        ({"residual": True, "spectral_norm": True}, "choose one of them"),
+        ({"residual": True, "input_dim": 3}, "leave out input_dim, or give 4"),
+        ({"residual": "yes"}, "True or False"),
+        ({"residual": True, "shift_penalty": -1}, "at least 0"),
+    ],
+)
+def test_mining_with_a_form_that_cannot_be_is_refused_in_one_line(options, match):
+    with pytest.raises(UserError, match=match) as error:
+        mine(tiny_gan(), tiny_target(), steps=1, batch=4, progress=False, **options)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("form", ["residual", "shell"])
+def test_a_prior_that_is_not_normal_has_no_shell(form):
+    gan = replace(tiny_gan(), prior=lambda n, rng: torch.rand(n, 4, generator=rng))
+    with pytest.raises(UserError, match=r"is for latents of N\(0, I\), and tiny draws its own"):
+        mine(gan, tiny_target(), steps=1, batch=4, progress=False, **{form: True})
