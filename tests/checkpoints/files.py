@@ -3,6 +3,7 @@
 from tests.checkpoints import (
     test_biggan_deep_hf,
     test_biggan_pytorch,
+    test_mobilestylegan_openvino,
     test_pgan_zoo,
     test_progan_genforce,
     test_sngan,
@@ -16,6 +17,7 @@ FILES = {
     "biggan-deep-hf": test_biggan_deep_hf.generator_state,
     "biggan-pytorch": test_biggan_pytorch.generator_state,
     "biggan-studiogan": test_studiogan.biggan_state,
+    "mobilestylegan-openvino": test_mobilestylegan_openvino.generator_state,
     "pgan-zoo": test_pgan_zoo.a_file,
     "progan-genforce": test_progan_genforce.a_file,
     "sngan-chainer": test_sngan.chainer_state,
