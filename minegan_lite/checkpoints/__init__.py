@@ -20,6 +20,7 @@ from minegan_lite.checkpoints import (
     biggan_pytorch,
     biggan_studiogan,
     dcgan,
+    mobilestylegan_openvino,
     pgan_zoo,
     progan_genforce,
     sngan_chainer,
@@ -41,7 +42,7 @@ LARGEST = 2048  # pixels a side, twice the published networks'
 # About.family → GAN.family, by which mine() chooses its preset
 FAMILIES = {
     "BigGAN": "biggan", "BigGAN-deep": "biggan", "Progressive GAN": "progan", "SNGAN": "sngan", "StyleGAN": "stylegan",
-    "StyleGAN2": "stylegan", "DCGAN": "logistic",
+    "StyleGAN2": "stylegan", "MobileStyleGAN": "stylegan", "DCGAN": "logistic",
 }  # fmt: skip
 
 
@@ -72,6 +73,7 @@ LAYOUTS: tuple[ModuleType, ...] = (
     biggan_pytorch,
     biggan_studiogan,
     dcgan,
+    mobilestylegan_openvino,
     pgan_zoo,
     progan_genforce,
     sngan_chainer,
@@ -93,12 +95,12 @@ def load(
 ) -> GAN:
     """A GAN from a public checkpoint: float32 on the CPU, in eval mode, prior N(0, I); critic None if there is none.
 
-    source: a file (.pth, .pt, .npz, .safetensors), or the dict in it. layout: a layout's name, None to recognise it by
-    the tensors' names. critic: the critic's file, if it has one of its own. averaged: of a file with two generators,
-    whether to take the averaged one. name: of the GAN, by default the file's or the layout's. Sizes are inferred from
-    the tensors' shapes. No code in a file is ever run. Raises UserError for a file that is missing, damaged, hostile,
-    larger than `reading.LIMIT` or in an unknown layout, and for a tensor that is missing, has another shape or does not
-    hold weights.
+    source: a file (.pth, .pt, .npz, .safetensors; of random-face SynthesisNetwork.xml, with the three files beside it),
+    or the dict in it. layout: a layout's name, None to recognise it by the tensors' names. critic: the critic's file,
+    if it has one of its own. averaged: of a file with two generators, whether to take the averaged one. name: of the
+    GAN, by default the file's or the layout's. Sizes are inferred from the tensors' shapes. No code in a file is ever
+    run. Raises UserError for a file that is missing, damaged, hostile, larger than `reading.LIMIT` or in an unknown
+    layout, and for a tensor that is missing, has another shape or does not hold weights.
     """
     return _load(source, layout, critic, averaged, name)[1]
 
@@ -150,6 +152,8 @@ def _load(source, layout: str | None, critic, averaged: bool, name: str | None) 
 def _open(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(source, Mapping):
         return tidy(source)
+    if Path(source).suffix.lower() == ".xml":
+        return tidy(mobilestylegan_openvino.read(Path(source)))
     allowed = [pair for layout in LAYOUTS for pair in getattr(layout, "ALLOWED_GLOBALS", ())]
     hints = {part: hint for layout in LAYOUTS for part, hint in getattr(layout, "HINTS", {}).items()}
     return tidy(read(Path(source), allowed, hints))

@@ -72,6 +72,18 @@ ABOUT: dict[str, About] = {
         weights_licence="MIT, as the packages state; what they were trained on has terms of its own",
         traps="eps; padding and stride of the first layer; the order of the convolutions' axes; no bias",
     ),
+    "mobilestylegan-openvino": About(
+        family="MobileStyleGAN",
+        origin="bes-dev/random_face",
+        published="FFHQ at 1024 pixels, distilled from StyleGAN2: the package random-face 2021.7.21.1 carries the four "
+        "files of its two networks; training code: bes-dev/MobileStyleGAN.pytorch",
+        critic="never published",
+        code_licence="Apache-2.0",
+        weights_licence=f"{UNSTATED}; its teacher's weights are under NVIDIA's non-commercial licence, and FFHQ under "
+        "CC BY-NC-SA 4.0: not for commercial use",
+        traps="gain of the mapping, none elsewhere; slope; bands of the wavelets, and which are rows; scale of "
+        "modulations, and none before a transform; noise; no demodulation at run time",
+    ),
     "pgan-zoo": About(
         family="Progressive GAN",
         origin="facebookresearch/pytorch_GAN_zoo",

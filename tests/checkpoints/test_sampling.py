@@ -12,8 +12,8 @@ from minegan_lite.networks.sngan import Generator as SNGAN
 from tests.checkpoints.files import FILES
 
 TRUNCATING = {
-    "biggan-deep-hf", "biggan-pytorch", "biggan-studiogan", "stylegan2-ada", "stylegan2-rosinality",
-    "stylegan-rosinality",
+    "biggan-deep-hf", "biggan-pytorch", "biggan-studiogan", "mobilestylegan-openvino", "stylegan2-ada",
+    "stylegan2-rosinality", "stylegan-rosinality",
 }  # fmt: skip
 
 

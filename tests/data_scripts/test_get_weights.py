@@ -56,7 +56,8 @@ def row(remote, monkeypatch):
 
 
 def test_every_row_is_of_a_layout_and_every_layout_has_a_row():
-    assert {row.layout for row in TABLE.values()} == {layout.NAME for layout in LAYOUTS}
+    packaged = {"mobilestylegan-openvino"}  # only a package has such files
+    assert {row.layout for row in TABLE.values()} | packaged == {layout.NAME for layout in LAYOUTS}
 
 
 @pytest.mark.parametrize("row", TABLE.values(), ids=list(TABLE))
