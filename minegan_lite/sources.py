@@ -149,8 +149,8 @@ def of_run(run: str | Path, record: dict[str, Any]) -> list[GAN]:
             found.append(same[0])
         elif not known(name):
             raise UserError(
-                f"{run} was mined from {name}, which is not of the zoo, nor in a package: give it, as in load(path, gan) "
-                "or --generator module:function"
+                f"{run} was mined from {name}, which is not of the zoo, nor in a package: give it, as in load(path, "
+                "gan) or --generator module:function"
             )
         else:
             found.append(name)

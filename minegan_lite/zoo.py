@@ -41,8 +41,8 @@ def entries(folder: Path = WEIGHTS) -> dict[str, dict[str, Any]]:
 
     An entry is a dict. file, card: names of the weights and of the model card, without a path. sha256, bytes: of the
     weights' file. licence. kind: "gan", "critic" or "classifier". architecture, config: which networks, and the
-    arguments that make them. digits: the classes that were trained on. packaged: whether the weights' file lies in `folder`; if not,
-    it lies in the weights/ folder of the repository.
+    arguments that make them. digits: the classes that were trained on. packaged: whether the weights' file lies in
+    `folder`; if not, it lies in the weights/ folder of the repository.
 
     Raises UserError if the manifest is missing or unreadable, or if an entry lacks one of these fields.
     """
