@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from minegan_lite.critics import teach_critic
     from minegan_lite.data import FewShot, few_shot
     from minegan_lite.errors import Diverged, UserError
-    from minegan_lite.gan import GAN, StandardNormal, classes_of, truncated
+    from minegan_lite.gan import GAN, StandardNormal, classes_of, cropped, truncated
     from minegan_lite.metrics import evaluate
     from minegan_lite.mined import Mined, Unmined, load
     from minegan_lite.miner import ConditionalMiner, Miner
@@ -45,6 +45,7 @@ __all__ = [
     "UserError",
     "checkpoints",
     "classes_of",
+    "cropped",
     "doctor",
     "evaluate",
     "few_shot",
@@ -63,7 +64,7 @@ __all__ = [
 _HOMES = {
     "GAN": "gan", "ConditionalMiner": "miner", "Diverged": "errors", "FewShot": "data", "Mined": "mined",
     "Miner": "miner", "Selector": "selector", "StandardNormal": "gan", "Unmined": "mined", "UserError": "errors",
-    "classes_of": "gan", "evaluate": "metrics", "few_shot": "data", "finetune": "training",
+    "classes_of": "gan", "cropped": "gan", "evaluate": "metrics", "few_shot": "data", "finetune": "training",
     "in_style_space": "networks.style_layers", "load": "mined", "load_gan": "sources", "mine": "training",
     "teach_critic": "critics", "truncated": "gan",
 }  # fmt: skip

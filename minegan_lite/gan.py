@@ -209,3 +209,42 @@ def truncated(gan: GAN, truncation: float) -> GAN:
         raise UserError(f"{gan.name} takes no truncation: give it a prior that spreads less instead")
     name = f"{gan.name} truncated to {truncation}"
     return replace(gan, generator=Truncated(gan.generator, truncation), name=name, request=None)
+
+
+class Cropped(nn.Module):
+    """A generator seen through a window: its images (n, C, H, W) cut to box = (left, top, right, bottom), in pixels.
+
+    The generator itself is shared, not copied: `generator` draws the whole images of the same latents.
+    """
+
+    def __init__(self, generator: Any, box: Sequence[int]):
+        super().__init__()
+        self.generator: Any = generator
+        self.box = tuple(box)
+        left, top, right, bottom = self.box
+        self.latent_dim, self.embedding_dim = generator.latent_dim, generator.embedding_dim
+        self.image_shape = (generator.image_shape[0], bottom - top, right - left)
+        self.classes, self.one_hot = getattr(generator, "classes", ()), getattr(generator, "one_hot", False)
+
+    def embed(self, labels: Tensor) -> Tensor:
+        return self.generator.embed(labels)
+
+    def forward(self, z: Tensor, *embedding: Tensor) -> Tensor:
+        left, top, right, bottom = self.box
+        return self.generator(z, *embedding)[:, :, top:bottom, left:right]
+
+
+def cropped(gan: GAN, box: Sequence[int]) -> GAN:
+    """The same GAN seen through a window, for targets that frame their subject more tightly; without its critic.
+
+    box: (left, top, right, bottom) in pixels of the generator's images. The critic, which judges whole images, is left
+    out: teach_critic() teaches another. Raises UserError for a box that does not lie within the images.
+    """
+    height, width = gan.generator.image_shape[1:]
+    numbers = [whole(side, 0, "box: each side") for side in box]
+    if len(numbers) != 4 or not (numbers[0] < numbers[2] <= width and numbers[1] < numbers[3] <= height):
+        raise UserError(
+            f"a box is left, top, right and bottom within the images of {gan.name} ({width}×{height}), got {box!r}"
+        )
+    name = f"{gan.name} cropped to {', '.join(map(str, numbers))}"
+    return replace(gan, generator=Cropped(gan.generator, numbers), critic=None, name=name, request=None)
