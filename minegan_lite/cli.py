@@ -15,7 +15,8 @@ examples:
   minegan-lite zoo                                   what can be mined
   minegan-lite mine --source mnist-no-9 --target mnist:9 --images 1000 --steps 600 --seed 0 --out runs/nine
   minegan-lite mine --source mnist-only-06 mnist-only-17 --target mnist:0=0.3,7=0.7 --out runs/two
-  minegan-lite mine --source G_ema.pth --critic D.pth --target photos --resize --out runs/photos
+  minegan-lite mine --source celeba-dcgan-64 --target photos/              faces like those in a folder of photographs
+  minegan-lite mine --source G_ema.pth --critic D.pth --target photos --out runs/photos
   minegan-lite mine --generator nets:gan --target photos --batch 16 --miner-lr 0.0005 --out runs/own
   minegan-lite sample runs/nine --n 64               a picture of 64 samples
   minegan-lite evaluate runs/nine                    error, Fréchet distance, coverage, copying, with floors
@@ -35,7 +36,14 @@ MINE = """
 Stage one of MineGAN: trains a small miner in front of a frozen generator until G(M(u)) resembles the target. Of
 several sources, or a conditional one, each gets its miner, and a selector learns how often each is sampled.
 
+  minegan-lite mine --source celeba-dcgan-64 --target photos/
+
+mines faces like those in the folder photos, from a generator of faces, into the folder runs/celeba-dcgan-64-photos.
+While it runs, the bar says where it runs and how long it will take, and progress.png in that folder grows by a row
+every 50 steps: the same 8 samples, from the source's own to the mined ones. Open it in a viewer that follows changes.
+
 sources:
+  celeba-dcgan-64    a generator of faces, 64×64; digiface-dcgan-64 and ffhq-mobilestylegan (1024×1024; -64, -128) too
   mnist-no-9         a GAN of the zoo (minegan-lite zoo lists them)
   mnist-cond-no-9:4  one class of a conditional one
   path/to/G_ema.pth  a public checkpoint (see minegan-lite inspect --help), with --critic where that is another file
@@ -49,7 +57,10 @@ targets:
   mnist:9            digit 9 of MNIST, which is part of the package
   mnist:0=0.3,7=0.7  several digits by their shares
   uci-digits:9       digit 9 of scikit-learn's digits, written by other hands
-  path/to/folder     a folder of images of the shape the generator draws (--resize converts others)
+  path/to/folder     a folder of pictures, subfolders included, 4 at least; a fifth of them is held out to measure with.
+                     Each is resized to cover the size that the generator draws and cropped at its centre: let faces
+                     fill your pictures as they fill the source's. Transparent pixels become white. --no-resize refuses
+                     pictures of another size or mode
 
 The loss, the learning rates and the batch are those of a preset. The source's family chooses it, one line says which,
 and --preset names another; --batch, --miner-lr, --critic-lr and the rest replace single values of any preset.
@@ -57,10 +68,12 @@ and --preset names another; --batch, --miner-lr, --critic-lr and the rest replac
 examples:
   minegan-lite mine --source mnist-no-9 --target mnist:9 --preset paper --out runs/paper
   minegan-lite mine --source mnist-only-06 mnist-only-17 --target mnist:0=0.3,7=0.7 --objective mean --out runs/mean
-  minegan-lite mine --source G_ema.pth --target photos --resize --batch 16 --critic-lr 0.0001 --out runs/photos
+  minegan-lite mine --source celeba-dcgan-64 --target photos/ --images 100 --steps 250 --batch 32 --out runs/faces
+  minegan-lite mine --source G_ema.pth --target photos --batch 16 --critic-lr 0.0001 --out runs/photos
   minegan-lite mine --generator nets:gan --target photos --critic-from fresh --precision 32 --out runs/own
 
-The run folder holds run.json (what was asked for) and state.pt (the last checkpoint). The same command resumes it.
+The run folder holds run.json (what was asked for), state.pt (the last checkpoint) and progress.png (the samples at up
+to 16 of the logged steps; none with --no-thumbnails, which changes nothing else). The same command resumes it.
 """
 FINETUNE = """
 Stage two of MineGAN: releases the generator of a finished run and trains it with miner and critic, into a new folder.
@@ -69,7 +82,8 @@ Stage two of MineGAN: releases the generator of a finished run and trains it wit
   minegan-lite finetune runs/nine --generator-lr 0.0001 --batch 32 --out runs/nine-slowly
   minegan-lite evaluate runs/nine-finetuned
 
-A source that came from a function is made by it again. The same command resumes an interrupted run.
+A source that came from a function is made by it again. The same command resumes an interrupted run. progress.png in the
+new folder grows as in mine; its first row is the finished run's.
 """
 SAMPLE = """
 A picture of samples: of a run of mine or finetune, of a miner that save wrote, or of a public checkpoint (see
@@ -97,7 +111,7 @@ def build_parser() -> Parser:
 
     mine = commands.add_parser("mine", help="stage one: train a miner", description=MINE, formatter_class=keep)
     which = mine.add_mutually_exclusive_group(required=True)
-    which.add_argument("--source", nargs="+", metavar="SOURCE", help="GANs of the zoo, or public checkpoints")
+    which.add_argument("--source", nargs="+", metavar="SOURCE", help="names as above, or public checkpoints")
     which.add_argument("--generator", metavar="MODULE:FUNCTION", help="a function of yours that returns a GAN")
     mine.add_argument("--critic", type=path, metavar="FILE", help="the first checkpoint's critic, if in another file")
     mine.add_argument("--layout", metavar="NAME", help="the first checkpoint's layout (default: found from its keys)")
@@ -106,7 +120,10 @@ def build_parser() -> Parser:
         "--images", type=whole(2), metavar="N", help="target images (default 1000 digits, 4/5 of a folder)"
     )
     mine.add_argument(
-        "--resize", action="store_true", help="convert a folder's images to the generator's size and mode"
+        "--resize",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="convert a folder's images to the generator's size and mode, as is the default, or refuse others",
     )
     mine.add_argument(
         "--preset",
@@ -121,7 +138,9 @@ def build_parser() -> Parser:
         metavar="I",
         help="the source whose critic is the start, counted from 0, or fresh (default 0)",
     )
-    mine.add_argument("--out", required=True, type=path, metavar="RUN", help="run folder, new or to be resumed")
+    mine.add_argument(
+        "--out", type=path, metavar="RUN", help="run folder, new or to be resumed (default runs/SOURCE-TARGET)"
+    )
     mine.set_defaults(call=do_mine)
 
     finetune = commands.add_parser(
@@ -177,9 +196,11 @@ def build_parser() -> Parser:
 def do_mine(args: argparse.Namespace) -> None:
     from minegan_lite import training
     from minegan_lite.config import Mining, resolve
+    from minegan_lite.mined import Unmined
     from minegan_lite.nn import pick_device
     from minegan_lite.probe import sources_of
 
+    args.out = args.out or cli_runs.named_out(args)
     options = training_settings(args)
     resolve(Mining, args.preset, options)  # refuse before any data is loaded
     pick_device(args.device)
@@ -189,7 +210,8 @@ def do_mine(args: argparse.Namespace) -> None:
     batch = resolve(Mining, args.preset, options, first.family).batch
     terminal.need_memory(batch, "images of a minibatch", shape)
     target = cli_runs.read_target(args.target, args.images, args.seed, shape, args.resize)
-    mined = training.mine(gan, target, preset=args.preset, device=args.device, out=args.out, **options)
+    watch = cli_runs.watch_of(args, Unmined(gan), "source")
+    mined = training.mine(gan, target, preset=args.preset, device=args.device, out=args.out, watch=watch, **options)
     cli_runs.summarise(mined, args.out)
 
 
@@ -201,7 +223,9 @@ def do_finetune(args: argparse.Namespace) -> None:
     args.out = args.out or run.with_name(f"{run.name}-finetuned")
     mined, target = cli_runs.read_run(args.run, args.generator)
     terminal.need_memory(args.batch or 1, "images of a minibatch", mined.image_shape)
-    tuned = training.finetune(mined, target, device=args.device, out=args.out, **training_settings(args))
+    watch = cli_runs.watch_of(args, mined, "mined")
+    options = training_settings(args)
+    tuned = training.finetune(mined, target, device=args.device, out=args.out, watch=watch, **options)
     cli_runs.summarise(tuned, args.out)
 
 

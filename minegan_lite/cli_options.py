@@ -40,6 +40,7 @@ def training_options(parser: Parser, steps: int) -> None:
         "--save-every", type=whole(1), default=100, help="steps between checkpoints (default %(default)s)"
     )
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"], help="default auto")
+    parser.add_argument("--no-thumbnails", action="store_true", help="draw no RUN/progress.png while the run goes on")
 
 
 def sampling_options(parser: Parser, n: int | None, told: str) -> None:

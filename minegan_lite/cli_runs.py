@@ -1,6 +1,7 @@
 """The command line's part for runs: reads targets and runs, and refuses outputs that would overwrite their inputs."""
 
 import argparse
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,16 @@ def read_sources(args: argparse.Namespace) -> list:
     if args.critic or args.layout:
         raise UserError(f"--critic and --layout are of a file: {args.generator} gives its critic itself")
     return [sources.from_python(args.generator)]
+
+
+def named_out(args: argparse.Namespace) -> Path:
+    """The run folder of mine where --out names none: runs/SOURCE-TARGET, after what both are called."""
+    from minegan_lite.sources import is_file
+
+    words = [args.generator] if args.source is None else args.source
+    names = [Path(word).stem if is_file(word) else word for word in words]
+    target = Path(args.target).resolve().name if Path(args.target).is_dir() else args.target
+    return Path("runs") / re.sub(r"[^\w.=-]+", "-", "-".join([*names, target])).strip("-.")
 
 
 def read_mined(run: Path, generator: str | None):
@@ -120,6 +131,13 @@ def read_run(run: Path, generator: str | None):
             f"{run} was trained on other images than {target.name} now gives ({target.origin}): restore its data"
         )
     return mined, target
+
+
+def watch_of(args: argparse.Namespace, before, called: str):
+    """What draws RUN/progress.png as Thumbnails takes before and called, or None for --no-thumbnails."""
+    from minegan_lite.thumbnails import Thumbnails
+
+    return None if args.no_thumbnails else Thumbnails(args.out, before, called)
 
 
 def summarise(mined, out: Path) -> None:

@@ -99,7 +99,7 @@ class Course:
                 self.folder.resume(self._restore)
             if self.progress and self.told:  # not before: of what is refused nothing else is said
                 say(self.told)
-            desc = f"{self.record['stage']} {self.record['target']}"
+            desc = f"{self.record['stage']} {self.record['target']} on {self.record['device']}"
             steps = {"total": self.state.config.steps, "initial": self.state.step, "unit": "step"}
             self.bar = opened.enter_context(bar(**steps, desc=desc, disable=not self.progress))
             self.closing = opened.pop_all()

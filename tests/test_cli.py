@@ -14,10 +14,11 @@ import torch
 from PIL import Image
 
 import minegan_lite
-from minegan_lite import checkpoints, cli, files, mined, terminal, training
+from minegan_lite import Unmined, checkpoints, cli, cli_runs, files, mined, terminal, training
 from minegan_lite.errors import UserError
 from minegan_lite.locks import locked
 from minegan_lite.mined import load
+from minegan_lite.thumbnails import NAME, SAMPLES, SEED, read_rows, strip
 from tests.checkpoints.files import FILES
 from tests.checkpoints.test_studiogan import critic_state
 
@@ -104,7 +105,7 @@ def test_finetune_makes_a_run_of_its_own(nine, capsys):
 
 def test_the_same_command_twice_gives_identical_bytes(nine, tmp_path):
     assert cli.main([*MINE, "--steps", "4", "--out", str(tmp_path / "again")]) == 0
-    for name in ("run.json", "state.pt"):
+    for name in ("run.json", "state.pt", NAME):
         assert (nine / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
@@ -131,7 +132,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, kill):
         assert told.strip().endswith(terminal.GOES_ON)
         assert "Traceback" not in told
     assert cli.main(list(map(str, cut))) == 0
-    for name in ("run.json", "state.pt"):
+    for name in ("run.json", "state.pt", NAME):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
 
 
@@ -175,21 +176,13 @@ def test_a_folder_of_images_is_a_target(tmp_path, capsys):
     assert (numbers["frechet"]["n"], numbers["frechet"]["m"]) == (4, 4)
 
 
-def test_photos_of_another_size_are_taken_with_resize(tmp_path):
-    photos = folder(tmp_path, 6, (50, 40), "RGB")
-    arguments = [
-        "mine",
-        "--source",
-        "mnist-no-9",
-        "--target",
-        str(photos),
-        "--resize",
-        "--steps",
-        "1",
-        "--device",
-        "cpu",
-    ]
-    assert cli.main([*arguments, "--out", str(tmp_path / "run")]) == 0
+@pytest.mark.parametrize("option", [[], ["--resize"]])
+def test_photos_of_another_size_are_resized_unless_that_is_refused(tmp_path, capsys, option):
+    command = ["mine", "--source", "mnist-no-9", "--target", folder(tmp_path, 6, (50, 40), "RGB"), "--steps", "1"]
+    command = [*map(str, command), "--device", "cpu", "--out", str(tmp_path / "run")]
+    refused(capsys, [*command, "--no-resize"], "0.png has shape (3, 40, 50)")
+    assert not (tmp_path / "run").exists()
+    assert cli.main([*command, *option]) == 0
 
 
 def mine_with(out, *changes) -> list:
@@ -245,7 +238,7 @@ def test_bad_folders_are_refused_and_leave_nothing(tmp_path, capsys):
     images = folder(tmp_path)
 
     def attempt(word):
-        refused(capsys, mine_with(tmp_path / "run", "--target", images), word)
+        refused(capsys, mine_with(tmp_path / "run", "--target", images, "--no-resize"), word)
         assert not (tmp_path / "run").exists()
 
     (images / "notes.txt").write_text("not an image")
@@ -262,6 +255,98 @@ def test_bad_folders_are_refused_and_leave_nothing(tmp_path, capsys):
     for name in "0125":
         (images / f"{name}.png").unlink()
     attempt("at least 4")
+
+
+ODD = {
+    "photo.HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200), "no readable image"),
+    "text.jpg": (b"a letter, renamed", "no readable image"),
+    "page.html": (b"<html></html>", "no readable image"),
+    "empty.png": (b"", "no readable image"),
+    "deep.png": (Image.new("I;16", (30, 30)), "more than 8 bits"),
+    "cmyk.jpg": (Image.new("CMYK", (30, 30)), None),
+    "clear.png": (Image.new("RGBA", (30, 30)), None),
+    "palette.gif": (Image.new("P", (30, 30)), None),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_folder_of_photos_with_an_odd_one_is_taken_or_refused_in_one_line_that_names_it(tmp_path, capsys, name):
+    images, (odd, word) = folder(tmp_path, 6, (50, 40), "RGB"), ODD[name]
+    if isinstance(odd, bytes):
+        (images / name).write_bytes(odd)
+    else:
+        odd.save(images / name)
+    command = ["mine", "--source", "men-32", "--target", images, "--steps", "1", "--batch", "2", "--device", "cpu"]
+    command = [*map(str, command), "--out", str(tmp_path / "run")]
+    if word is not None:
+        refused(capsys, command, name, word)
+        assert not (tmp_path / "run").exists()
+        return
+    assert cli.main(command) == 0
+    assert files.read_settings(tmp_path / "run")["images"] == 5  # of seven, two held out
+    capsys.readouterr()
+    refused(capsys, [*command[:-1], tmp_path / "strict", "--no-resize"], "0.png has shape")
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_too_few_photos_are_counted(tmp_path, capsys, n):
+    refused(capsys, mine_with(tmp_path / "run", "--target", folder(tmp_path, n)), f"holds {n} images", "at least 4")
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_a_name_a_run_is_called_after_its_source_and_target(tmp_path, capsys, monkeypatch):
+    photos = folder(tmp_path, 6)
+    monkeypatch.chdir(tmp_path)
+    command = ["mine", "--source", "mnist-no-9", "--steps", "1", "--batch", "2", "--device", "cpu"]
+    assert cli.main([*command, "--target", f"{photos.name}/"]) == 0
+    told = capsys.readouterr()
+    run = Path("runs/mnist-no-9-images")
+    assert f"see {run / NAME} grow" in told.err
+    assert f"next: minegan-lite evaluate {run} " in told.out
+    assert sorted(os.listdir(run)) == [NAME, "run.json", "state.pt"]
+    named = {
+        (("mnist-only-06", "mnist-only-17"), "mnist:0=0.3,7=0.7"): "mnist-only-06-mnist-only-17-mnist-0=0.3-7=0.7",
+        (("weights/G_ema.pth",), str(photos)): "G_ema-images",
+        (("mnist-cond-no-9:4",), "uci-digits:9"): "mnist-cond-no-9-4-uci-digits-9",
+        (("mnist-no-9",), "../../x"): "mnist-no-9-..-..-x",
+    }
+    for (sources, target), name in named.items():
+        args = cli.build_parser().parse_args(["mine", "--source", *sources, "--target", target])
+        assert cli_runs.named_out(args) == Path("runs") / name
+    args = cli.build_parser().parse_args(["mine", "--generator", "nets:gan", "--target", "."])
+    assert cli_runs.named_out(args) == Path("runs") / f"nets-gan-{tmp_path.name}"
+
+
+def test_a_run_is_watched_in_one_picture_that_is_named_once(nine, tmp_path, capsys):
+    run, before = tmp_path / "run", []
+    for steps in ("55", "60"):
+        assert cli.main([*MINE, "--steps", steps, "--batch", "4", "--out", str(run)]) == 0
+        before.append(capsys.readouterr().err)
+        assert before[-1].count("grow") == 1
+        assert f"see {run / NAME} grow" in before[-1]
+        assert "mine uci-digits:9 on cpu: 100%" in before[-1]
+    rows = read_rows(run / NAME)
+    assert list(rows) == [0, 50, 55, 60]
+    mined = load(run)
+    assert rows[0].tobytes() == strip(Unmined(mined.sources).sample(SAMPLES, seed=SEED)).tobytes()
+    assert rows[60].tobytes() == strip(mined.sample(SAMPLES, seed=SEED)).tobytes()
+    assert cli.main(["finetune", str(run), "--steps", "1", "--batch", "4", "--device", "cpu"]) == 0
+    tuned = read_rows(tmp_path / "run-finetuned" / NAME)
+    assert list(tuned) == [0, 1]
+    assert tuned[0].tobytes() == rows[60].tobytes()
+    assert tuned[1].tobytes() == strip(load(tmp_path / "run-finetuned").sample(SAMPLES, seed=SEED)).tobytes()
+
+
+def test_without_thumbnails_all_else_is_the_same(nine, tmp_path, capsys):
+    assert cli.main([*MINE, "--steps", "4", "--no-thumbnails", "--out", str(tmp_path / "run")]) == 0
+    assert cli.main(["finetune", str(nine), "--steps", "1", "--device", "cpu", "--no-thumbnails", "--out",
+                     str(tmp_path / "tuned")]) == 0  # fmt: skip
+    assert NAME not in capsys.readouterr().err
+    for run in ("run", "tuned"):
+        assert sorted(os.listdir(tmp_path / run)) == ["run.json", "state.pt"]
+    assert NAME in os.listdir(nine)
+    for name in ("run.json", "state.pt"):
+        assert (tmp_path / "run" / name).read_bytes() == (nine / name).read_bytes()
 
 
 def test_bad_output_paths_are_refused_and_untouched(tmp_path, capsys):
@@ -632,6 +717,7 @@ def test_help_teaches(capsys, command):
     assert "usage: minegan-lite" in told
     if command in ([], ["mine"]):
         assert "mnist:9" in told
+        assert "mine --source celeba-dcgan-64 --target photos/" in told
 
 
 def test_no_command_is_wrong_use(capsys):

@@ -34,8 +34,8 @@ def file(tmp_path):
 
 FAMILIES = {
     "biggan-deep-hf": "biggan", "biggan-pytorch": "biggan", "biggan-studiogan": "biggan",
-    "mobilestylegan-openvino": "stylegan", "pgan-zoo": "progan", "progan-genforce": "progan", "sngan-chainer": "sngan",
-    "sngan-mimicry": "sngan", "sngan-studiogan": "sngan",
+    "dcgan": "logistic", "mobilestylegan-openvino": "stylegan", "pgan-zoo": "progan", "progan-genforce": "progan",
+    "sngan-chainer": "sngan", "sngan-mimicry": "sngan", "sngan-studiogan": "sngan",
     "stylegan2-ada": "stylegan", "stylegan2-rosinality": "stylegan", "stylegan-rosinality": "stylegan",
 }  # fmt: skip
 

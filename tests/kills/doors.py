@@ -12,9 +12,10 @@ from pathlib import Path
 
 import torch
 
-from minegan_lite import GAN, StandardNormal, cli, data, finetune, mine
+from minegan_lite import GAN, StandardNormal, Unmined, cli, data, finetune, mine
 from minegan_lite.networks import biggan
 from minegan_lite.networks.mnist import ConditionalCritic, ConditionalGenerator
+from minegan_lite.thumbnails import Thumbnails
 from minegan_lite.transfer import METHODS, adapt
 from tests.tiny import PlainGenerator, tiny_gan, tiny_target
 
@@ -54,6 +55,12 @@ def mining(source: Callable[[], GAN | list[GAN]], save_every: int, **options) ->
         mine(gan, target, out=out, metric=mean, save_every=save_every, **FAST | options)
 
     return door
+
+
+def watched(out: Path) -> None:
+    """With its picture, which is drawn again and again between two checkpoints, and read back."""
+    gan = tiny_gan()
+    mine(gan, tiny_target(), out=out, watch=Thumbnails(out, Unmined(gan), "source"), save_every=4, **FAST)
 
 
 def finetuning(out: Path) -> None:
@@ -107,7 +114,7 @@ def training_the_zoo(out: Path) -> int:
 
 
 def commanding(out: Path) -> int:
-    """The command line; with a preset named, it says nothing on stderr but what stops it."""
+    """The command line; with a preset named, all it says on stderr is where its picture is and what stops it."""
     words = "mine --source mnist-no-9 --target mnist:9 --preset default --images 20 --steps 4 --save-every 1"
     return cli.main([*words.split(), "--device", "cpu", "--out", str(out)])
 
@@ -117,6 +124,7 @@ DOORS: dict[str, Door] = {
     "mine several": mining(several, 2),
     "mine classes": mining(lambda: by_class("one-hot"), 3),
     "mine embedded": mining(lambda: by_class("embedded"), 1, steps=3, batch=2),
+    "mine watched": watched,
     "finetune": finetuning,
     **{f"adapt {method}": adapting(method, 1 + i % 3) for i, method in enumerate(METHODS)},
     "prepare_images": preparing,

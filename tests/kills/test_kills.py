@@ -20,6 +20,8 @@ def test_a_killed_run_goes_on_to_the_same_bytes(runner, door):
     print(harness.random_kills(runner, door, EACH, SEED))
 
 
-@pytest.mark.parametrize("door", ["mine embedded", "adapt minegan", "prepare_images", "get_weights", "train_zoo"])
+@pytest.mark.parametrize(
+    "door", ["mine embedded", "mine watched", "adapt minegan", "prepare_images", "get_weights", "train_zoo"]
+)
 def test_no_moment_of_saving_is_dangerous(runner, door):
     print(harness.kills_at_writes(runner, door, EACH, SEED))

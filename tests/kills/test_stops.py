@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from minegan_lite.terminal import MACHINE, TERMINATED, UNREAD, WRONG
+from minegan_lite.thumbnails import NAME
 from tests.kills import harness
 from tests.kills.doors import COMMANDS
 
@@ -32,9 +33,9 @@ def begin(runner, door, out):
 
 
 def lines(log: Path) -> list[str]:
-    """What a process said, without the states of its progress bar."""
+    """What a process said of its end: without the states of its progress bar, and where its picture is."""
     said = (part for line in log.read_text("utf-8").split("\n") for part in line.split("\r"))
-    return [line for line in said if line.strip() and "%|" not in line]
+    return [line for line in said if line.strip() and "%|" not in line and NAME not in line]
 
 
 def test_sigterm_is_one_line_and_the_same_command_goes_on(runner, door):
