@@ -40,6 +40,7 @@ TERMS = OF_SOURCES | {
 # {published generator: the pictures of its kind, what they are, and what its critic is taught with}
 SOURCES: dict[str, dict[str, Any]] = {
     "celeba-dcgan-64": {"zip": "celeba_64.zip", "what": "CelebA's faces, framed as the generator's are"},
+    "celeba-dcgan-64-tight": {"zip": "celeba_64.zip", "what": "CelebA's faces, seen through the same window"},
     "digiface-dcgan-64": {
         "zip": "utkface_adults_64.zip",
         "what": "UTKFace's adults, framed as tightly as the generator's; the rendered faces that it learned from are "
@@ -53,8 +54,14 @@ def taught(name: str, pictures: Pictures, progress: bool = True) -> tuple[GAN, f
     """The generator with its critic, and the seconds of CPU time that it took."""
     start = time.process_time()
     gan = replace(published.load(name, with_critic=False), family=FAMILY)
-    gan = teach_critic(gan, to_signed(pictures.train), device="cpu", progress=progress, **OPTIONS)
+    gan = teach_critic(gan, seen(name, pictures.train), device="cpu", progress=progress, **OPTIONS)
     return gan, time.process_time() - start
+
+
+def seen(name: str, pictures: Tensor) -> Tensor:
+    """Pictures (n, 3, H, W) as the generator of this name frames its own, in [−1, 1]."""
+    left, top, right, bottom = published.TABLE[name].box or (0, 0, *pictures.shape[:1:-1])
+    return to_signed(pictures[:, :, top:bottom, left:right])
 
 
 @torch.no_grad()
@@ -68,7 +75,7 @@ def area(gan: GAN, critic: torch.nn.Module, real: Tensor, seed: int = 1) -> floa
 def ship(name: str, gan: GAN, pictures: Pictures, seconds: float, folder: Path, beside: Path | None) -> Path:
     """Writes weights, card and manifest entry of a taught critic, and returns the weights' path."""
     own, critic = f"{name}-critic", gan.critic.half().float()
-    auc = area(gan, critic, to_signed(pictures.held_out))
+    auc = area(gan, critic, seen(name, pictures.held_out))
     shape = gan.generator.image_shape
     config = {"image_shape": list(shape), "width": critic.body[0].out_channels}
     card = card_of(name, own, config, pictures, seconds, auc, sum(weight.numel() for weight in critic.parameters()))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from minegan_lite.data import packages
 from minegan_lite.errors import UserError
-from minegan_lite.gan import GAN
+from minegan_lite.gan import GAN, cropped
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Published:
     megabytes: int
     notice: str | None = None
     side: int | None = None  # of a cut: the pixels at which the published blocks end
+    box: tuple[int, int, int, int] | None = None  # the window that it is seen through (gan.cropped), None for none
 
 
 def _of(package: str, version: str, wheel: str, **files: str) -> tuple[dict[str, str], ...]:
@@ -56,17 +57,22 @@ def _ffhq(what: str, critic: str | None = None, side: int | None = None) -> Publ
     return Published(MOBILE, "mobilestylegan-openvino", critic, what, licence, 38, NON_COMMERCIAL, side)
 
 
+CELEBA = _of(
+    "generateme", "0.1.2", "3b8cdc677ebfd903905f2d806984b657fba368b429d3302fbb7810c8dfe4475b",
+    **{
+        "generateme/static/Models/dcGanGeneratorModel.pt":
+            "9837db49baa6f8ab5c36b138278218603ece4c0e69ea7202fb730834dd0992e8",
+    },
+)  # fmt: skip
 TABLE: dict[str, Published] = {
     "celeba-dcgan-64": Published(
-        _of(
-            "generateme", "0.1.2", "3b8cdc677ebfd903905f2d806984b657fba368b429d3302fbb7810c8dfe4475b",
-            **{
-                "generateme/static/Models/dcGanGeneratorModel.pt":
-                    "9837db49baa6f8ab5c36b138278218603ece4c0e69ea7202fb730834dd0992e8",
-            },
-        ),
-        "dcgan", "celeba-dcgan-64-critic", "a DCGAN of faces as CelebA frames them, 64×64",
+        CELEBA, "dcgan", "celeba-dcgan-64-critic", "a DCGAN of faces as CelebA frames them, 64×64",
         "MIT, as the package states", 31,
+    ),
+    # The window is where CelebA's mean picture is most like UTKFace's (data_scripts/face_framing.py).
+    "celeba-dcgan-64-tight": Published(
+        CELEBA, "dcgan", "celeba-dcgan-64-tight-critic", "the same DCGAN, seen through a window of 36×36 pixels",
+        "MIT, as the package states", 31, box=(14, 23, 50, 59),
     ),
     "digiface-dcgan-64": Published(
         _of(
@@ -99,6 +105,8 @@ def load(name: str, *, with_critic: bool = True) -> GAN:
     one = TABLE[name]
     path, *_ = [packages.member(**file) for file in one.files]
     gan = checkpoints.load(path, one.layout, name=name)
+    if one.box is not None:
+        gan = replace(cropped(gan, one.box), name=name)
     if one.critic is None or not with_critic:
         return gan
     critic, family = zoo.load_critic(one.critic)
