@@ -64,8 +64,8 @@ def few_shot(
         the generator, by default the first image's own shape. An image of another shape is refused; with resize=True
         it is converted to grey or RGB (transparent pixels become white), resized (antialiased, to cover image_shape)
         and cropped at the centre.
-        Tensors, packs and prepared images are resized, but keep their channels. Floats that exceed ±1 by rounding (1e-3)
-        are clamped; floats without a value below 0 are probably in [0, 1], which gives a warning.
+        Tensors, packs and prepared images are resized, but keep their channels. Floats that exceed ±1 by rounding
+        (1e-3) are clamped; floats without a value below 0 are probably in [0, 1], which gives a warning.
 
     Raises UserError for an unknown source or digit, too few or too many images, images that are unreadable or of a
     wrong shape, and values that are not finite or not in [−1, 1].
