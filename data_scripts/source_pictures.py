@@ -42,7 +42,7 @@ def load_pictures(spec: dict[str, Any], size: int, root: Path, cache: Path) -> P
         names, read, cache / f"{path.stem}-{size}", request=request, box=None, jobs=1, facts={"source": path.name}
     )
     images = torch.from_numpy(np.load(cache / f"{path.stem}-{size}" / PREPARED, mmap_mode="r").copy())
-    rows = _labels(path)
+    rows = labels_of(path)
     files = manifest["files"]
     if missing := [name for name in files if name not in rows]:
         raise UserError(f"{LABELS} in {path} has no line for {missing[0]}: get the zip from its origin")
@@ -70,7 +70,7 @@ def load_pictures(spec: dict[str, Any], size: int, root: Path, cache: Path) -> P
     return Pictures(train, held_out, facts)
 
 
-def _labels(path: Path) -> dict[str, dict[str, str]]:
+def labels_of(path: Path) -> dict[str, dict[str, str]]:
     """The lines of labels.csv by the picture's name in the zip."""
     try:
         with zipfile.ZipFile(path) as archive:

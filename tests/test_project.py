@@ -223,8 +223,11 @@ def test_code_is_mit_and_the_book_cc_by():
     holder = PROJECT["authors"][0]["name"]
     mit, text = ((ROOT / name).read_text(encoding="utf-8") for name in ("LICENSE", "LICENSE-text"))
     assert CITATION["license"] == "MIT"
-    assert PROJECT["license"] == "MIT AND CC-BY-SA-3.0"  # MNIST's
-    assert PROJECT["license-files"] == ["LICENSE", "minegan_lite/packs/mnist.md"]
+    assert PROJECT["license"] == "MIT AND CC-BY-SA-3.0 AND Apache-2.0"  # MNIST's, and the Noto faces'
+    packs = "minegan_lite/packs"
+    assert PROJECT["license-files"] == ["LICENSE", f"{packs}/*.md", f"{packs}/*-LICENSE"]
+    named = {file.name for file in (ROOT / packs).iterdir() if file.suffix == ".md" or file.name.endswith("-LICENSE")}
+    assert named >= {"mnist.md", "fluent-heads.md", "fluent-heads-LICENSE", "noto-faces.md", "noto-faces-LICENSE"}
     assert CITATION["authors"] == [{"name": holder}]
     assert mit.startswith("MIT License\n\nCopyright (c) 2026 " + holder)
     assert text.endswith(dict(LICENSES)["CC-BY-4.0"].strip() + "\n")

@@ -26,12 +26,19 @@ def few_images(
         items, name, origin = list(source), "images", "images"
     else:
         raise UserError(f"unknown source {short(source)}: 'mnist', 'uci-digits', a folder or a list of images")
+    return *few_of(items, printable(name), n, seed, image_shape, resize), name, origin
+
+
+def few_of(
+    items: Sequence[Any], name: str, n: int | None, seed: int, image_shape: Sequence[int] | None, resize: bool
+) -> tuple[Tensor, Tensor]:
+    """n of the items (None: four fifths) as train (n, C, H, W), the others as held-out images; messages say `name`."""
     if image_shape is None and not resize and items:
         image_shape = own_shape(items[0])
     shape = tuple(image_shape) if isinstance(image_shape, Sequence) else ()
     if len(shape) != 3 or not all(isinstance(side, Integral) and side > 0 for side in shape):
         raise UserError(f"images need image_shape=(C, H, W), the generator's, got {image_shape!r}")
-    there = f"{printable(name)} holds {len(items)} images"
+    there = f"{name} holds {len(items)} images"
     if len(items) < 4:
         raise UserError(f"{there}: at least 4 are needed, 2 to mine with and 2 held out")
     if n is not None and n > len(items) - 2:
@@ -42,7 +49,7 @@ def few_images(
     if any(floats) and not (images[torch.tensor(floats)] < 0).any():
         warn_unsigned("the images")
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
-    return images[order[:n]], images[order[n:]], name, origin
+    return images[order[:n]], images[order[n:]]
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -78,4 +85,6 @@ def _folder(source: str | Path) -> Path:
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         why = getattr(error, "strerror", None) or error
         raise UserError(f"{short(source)} cannot be read ({why}): give another folder") from None
-    raise UserError(f"{str(source)!r} is no folder: give one with images, or 'mnist' or 'uci-digits' with a digit")
+    raise UserError(
+        f"{str(source)!r} is no folder: give one with images, a pack, or 'mnist' or 'uci-digits' with a digit"
+    )

@@ -1,4 +1,4 @@
-"""Few-shot targets with their held-out sets, from MNIST, from the UCI digits, and from folders of images."""
+"""Few-shot targets with their held-out sets: digits, drawn heads that come with the package, and folders of images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minegan_lite.data.folders import few_images
+from minegan_lite.data.folders import few_images, few_of
 from minegan_lite.data.images import short, to_signed
 from minegan_lite.data.mnist import load_mnist, load_uci
+from minegan_lite.data.packs import PACKS, load_pack
 from minegan_lite.errors import UserError
 
 DIGITS = {"mnist": load_mnist, "uci-digits": load_uci}
@@ -21,10 +22,10 @@ class FewShot:
     """A few-shot target and the images that judge how well it was met.
 
     train: (n, C, H, W) float32 in [−1, 1]. held_out: (m, C, H, W), likewise, disjoint from train.
-    name: "mnist:9", "mnist:0×0.3+7×0.7", "uci-digits:9" or the folder's name. digit: None for anything but one digit.
-    origin: where the images came from, "mnist" | "uci-digits" | "folder" | "images".
+    name: "mnist:9", "mnist:0×0.3+7×0.7", "uci-digits:9", the pack's or the folder's name. digit: None for anything but
+    one digit. origin: where the images came from, "mnist" | "uci-digits" | "pack" | "folder" | "images".
     seed: of the draw of the train images. request: the arguments with which few_shot gives this target again,
-    JSON-ready; None for images from memory.
+    JSON-ready; None for images from memory. licence: the terms of a pack's pictures; None where we do not know them.
     """
 
     train: Tensor = field(repr=False)
@@ -34,6 +35,7 @@ class FewShot:
     origin: str
     seed: int
     request: dict[str, Any] | None = None
+    licence: str | None = None
 
 
 def few_shot(
@@ -53,14 +55,17 @@ def few_shot(
     source "uci-digits" with a digit: the same from scikit-learn's digits, which other people wrote.
     either with mix={0: 0.3, 7: 0.7} instead of a digit: several digits with these shares, in train up to rounding, and
         in the largest held-out set with these shares.
+    source "fluent-heads" or "noto-faces": drawn heads that come with the package, 438 and 93 of 64×64 on white (see
+        packs.load_pack); n images (None: four fifths) train, all others are held out. A head of fluent-heads is there
+        in six colours, of which some may train and others be held out.
     source a folder with its subfolders, a list of paths, PIL images or tensors (C, H, W; uint8, or float in [−1, 1]),
         or a folder made by data_scripts/prepare_images.py: n images (None: four fifths) train, all others are held
         out. Files are sorted by their path within the folder; hidden files are skipped. image_shape is (C, H, W) of
         the generator, by default the first image's own shape. An image of another shape is refused; with resize=True
         it is converted to grey or RGB (transparent pixels become white), resized (antialiased, to cover image_shape)
         and cropped at the centre.
-        Tensors and prepared images are resized, but keep their channels. Floats that exceed ±1 by rounding (1e-3) are
-        clamped; floats without a value below 0 are probably in [0, 1], which gives a warning.
+        Tensors, packs and prepared images are resized, but keep their channels. Floats that exceed ±1 by rounding
+        (1e-3) are clamped; floats without a value below 0 are probably in [0, 1], which gives a warning.
 
     Raises UserError for an unknown source or digit, too few or too many images, images that are unreadable or of a
     wrong shape, and values that are not finite or not in [−1, 1].
@@ -82,6 +87,10 @@ def few_shot(
         return replace(target, request={"source": source, "mix": sorted(shares.items()), "n": n, "seed": seed})
     if digit is not None or mix is not None:
         raise UserError(f"digits go with the sources 'mnist' and 'uci-digits', not with {short(source)}")
+    if isinstance(source, str) and source in PACKS:
+        train, held_out = few_of(list(load_pack(source)), source, n, seed, image_shape, resize)
+        request = {"source": source, "image_shape": list(train.shape[1:]), "resize": resize, "n": n, "seed": seed}
+        return FewShot(train, held_out, source, None, "pack", seed, request, PACKS[source].licence)
     train, held_out, name, origin = few_images(source, n, seed, image_shape, resize)
     target = FewShot(train, held_out, name, None, origin, seed)
     if not isinstance(source, (str, Path)):  # images from memory: nothing to find them by
