@@ -247,8 +247,8 @@ Where you use these weights for more than research, ask first whether those agre
 
 **Training.** Logistic regression by L-BFGS, both classes of an attribute weighted alike, λ/2 · |w|² with λ chosen on
 the validation pictures: {counts}. Split by a hash of the file's name, 70 % train, 15 % validation, 15 % test; the two
-framings of a picture are on one side. Data sets show some persons more than once, whom the split cannot tell. Which of Lite0's
-stages to look at was found on 2,500 pictures of CelebA, some of them test pictures. Made by
+framings of a picture are on one side. Data sets show some persons more than once, whom the split cannot tell. Which of
+Lite0's stages to look at was found on 2,500 pictures of CelebA, some of them test pictures. Made by
 
     python data_scripts/train_attributes.py
 

@@ -17,15 +17,13 @@ from minegan_lite.errors import UserError
 from minegan_lite.metrics.features import features_of
 from minegan_lite.metrics.pictures import AT_A_TIME, SIZE, lite0
 from minegan_lite.networks.efficientnet import EfficientNetLite0, scaled
+from minegan_lite.published import TIGHT
 
 NAMES = ("woman", "senior", "smiling")
 FILE = Path(__file__).parents[1] / "weights" / "face-attributes.safetensors"
 SHA256 = "d31315ad0528e302dcc2e148ce537e8d20a04eddb711cbb6d39cd9ad6dafb580"
 BLOCKS, MAPS, PLACES = 11, 112, 8  # of Lite0: how many blocks are passed, and what they give of 128×128
 THRESHOLD = 0.5  # of each attribute
-# UTKFace shows faces closer than CelebA. This box (left, top, right, bottom) of a CelebA face at 64×64, enlarged to
-# 64×64, shows them as UTKFace does: of all squares, its mean picture correlates most with UTKFace's.
-TIGHT = (14, 23, 50, 59)
 
 
 class Share(NamedTuple):
