@@ -7,9 +7,10 @@
 
 Each attribute is one logistic regression on standardised features, its two classes weighted alike. CelebA is seen in
 two framings, its own and the tighter one of UTKFace, so that one judge serves both; the tight square is the one whose
-mean picture correlates most with UTKFace's, and the script finds it anew. Pictures are split by a hash of their file's
-name: 70 % train, 15 % choose the penalty, 15 % are looked at once, for the card. `senior` has labels in UTKFace's
-framing alone. The features are kept in the cache, under attributes.
+mean picture correlates most with UTKFace's, and the script finds it anew. UTKFace is seen at 64 pixels and at the 36
+that this square has of a CelebA picture, so that what is drawn there is judged by what can be seen there. Pictures are
+split by a hash of their file's name: 70 % train, 15 % choose the penalty, 15 % are looked at once, for the card.
+`senior` has labels in UTKFace's framing alone. The features are kept in the cache, under attributes.
 """
 
 import argparse
@@ -42,23 +43,37 @@ SEED = 0
 PENALTIES = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01)  # λ of λ/2 · |w|², from the simplest on
 ITERATIONS = 60  # of L-BFGS at each, going on from the one before
 PARTS = {"train": range(14), "validation": range(14, 17), "test": range(17, 20)}  # of twenty
-# framing → the zip, and whether its pictures are cut to UTKFace's framing first
-FRAMINGS = {
-    "celeba": ("celeba_64.zip", False),
-    "celeba-tight": ("celeba_64.zip", True),
-    "utkface": ("utkface_adults_64.zip", False),
-    "utkface-targets": ("utkface_targets_64.zip", False),
+
+
+def small(images: Tensor) -> Tensor:
+    """UTKFace's pictures (n, 3, 64, 64) at the side of the square that shows CelebA's faces so tightly."""
+    side = attributes.TIGHT[2] - attributes.TIGHT[0]
+    return F.interpolate(images, (side, side), mode="bilinear", antialias=True, align_corners=False)
+
+
+# framing → the zip, and what is done to its pictures first
+FRAMINGS: dict[str, tuple[str, Callable[[Tensor], Tensor] | None]] = {
+    "celeba": ("celeba_64.zip", None),
+    "celeba-tight": ("celeba_64.zip", attributes.tight),
+    "utkface": ("utkface_adults_64.zip", None),
+    "utkface-targets": ("utkface_targets_64.zip", None),
+    "utkface-small": ("utkface_adults_64.zip", small),
+    "utkface-small-targets": ("utkface_targets_64.zip", small),
 }
+SENIORS = lambda row: True if row["group"] == "seniors" else None  # noqa: E731 - 66 and more
 # attribute → in which framings it has labels, and what says so of a line of labels.csv: yes, no, or None for neither
 LABELS = {
     "woman": {
         "celeba": lambda row: row["Male"] == "0",
         "celeba-tight": lambda row: row["Male"] == "0",
         "utkface": lambda row: row["gender"] == "female",
+        "utkface-small": lambda row: row["gender"] == "female",
     },
     "senior": {
         "utkface": lambda row: False,  # 18 to 60 years
-        "utkface-targets": lambda row: True if row["group"] == "seniors" else None,  # 66 and more
+        "utkface-targets": SENIORS,
+        "utkface-small": lambda row: False,
+        "utkface-small-targets": SENIORS,
     },
     "smiling": {"celeba": lambda row: row["Smiling"] == "1", "celeba-tight": lambda row: row["Smiling"] == "1"},
 }
@@ -103,15 +118,15 @@ def pictures(path: Path) -> tuple[list[str], Tensor]:
 
 def framed(root: Path, framing: str) -> Framed:
     """A framing's pictures as Lite0 sees them. Their features are computed once, and kept in the cache."""
-    file, cut = FRAMINGS[framing]
+    file, change = FRAMINGS[framing]
     network = attributes.FaceMaps(lite0().network)
-    key = f"{signature(network)} {download.sha256(root / file)} {attributes.TIGHT if cut else None}"
+    key = f"{signature(network)} {download.sha256(root / file)} {attributes.TIGHT if change else None}"
     key = hashlib.sha256(key.encode()).hexdigest()[:12]
     kept = download.cache_folder() / "attributes" / f"{framing}-{key}.safetensors"
     names, images = pictures(root / file)
     if not kept.exists():
         x = to_signed(images)
-        found = features_of(attributes.tight(x) if cut else x, network).half()
+        found = features_of(change(x) if change else x, network).half()
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(kept, safetensors.torch.save({"features": found}))
     features = safetensors.torch.load_file(kept)["features"]
@@ -243,7 +258,8 @@ Where you use these weights for more than research, ask first whether those agre
 
 **Framing.** CelebA was shown twice, as it is framed (64×64) and as UTKFace is: the square (left, top, right, bottom) =
 {square} of the 64×64, enlarged. Of all centred squares its mean picture correlates most with UTKFace's mean picture
-(r = {correlation:.3f}). `attributes.tight` cuts it.
+(r = {correlation:.3f}). `attributes.tight` cuts it. UTKFace was shown twice, too, at 64×64 and at the 36×36 of that
+square ("small" in the table).
 
 **Training.** Logistic regression by L-BFGS, both classes of an attribute weighted alike, λ/2 · |w|² with λ chosen on
 the validation pictures: {counts}. Split by a hash of the file's name, 70 % train, 15 % validation, 15 % test; the two

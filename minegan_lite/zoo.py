@@ -30,18 +30,18 @@ FAMILIES = {"mnist": "wgan-gp", "progan": "logistic-r1", "plain": "wgan-gp"}  # 
 # The fields of a manifest entry: texts with the form that each must have (no path for file and card), and the types
 # of the other fields.
 TEXTS = {
-    "file": r"[\w-]+\.safetensors", "sha256": r"[0-9a-f]{64}", "kind": r"gan|classifier|critic",
-    "architecture": r"mnist|progan|plain", "card": r"[\w-]+\.md",
+    "file": r"[\w-]+\.safetensors", "sha256": r"[0-9a-f]{64}", "kind": r"gan|classifier|critic|miner",
+    "architecture": r"mnist|progan|plain|miner", "card": r"[\w-]+\.md",
 }  # fmt: skip
 VALUES = {"bytes": int, "licence": str, "config": dict, "digits": list, "packaged": bool}
 
 
 def entries(folder: Path = WEIGHTS) -> dict[str, dict[str, Any]]:
-    """The whole manifest, which lists GANs, critics of others' GANs and the digit classifier: {name: entry}.
+    """The whole manifest, which lists GANs, critics, the digit classifier and recorded miners: {name: entry}.
 
     An entry is a dict. file, card: names of the weights and of the model card, without a path. sha256, bytes: of the
-    weights' file. licence. kind: "gan", "critic" or "classifier". architecture, config: which networks, and the
-    arguments that make them. digits: the classes that were trained on. packaged: whether the weights' file lies in
+    weights' file. licence. kind: "gan", "critic", "classifier" or "miner". architecture, config: which networks, and
+    the arguments that make them. digits: the classes that were trained on. packaged: whether the weights' file lies in
     `folder`; if not, it lies in the weights/ folder of the repository.
 
     Raises UserError if the manifest is missing or unreadable, or if an entry lacks one of these fields.
@@ -114,6 +114,17 @@ def load_critic(name: str, folder: Path = WEIGHTS) -> tuple[PlainCritic, str]:
     return critic, FAMILIES[listed[name]["architecture"]]
 
 
+def miner(name: str, folder: Path = WEIGHTS) -> Path:
+    """The file of a recorded run's miner, as Mined.save wrote it, for `minegan_lite.load`.
+
+    Fetched once where it is not here. Raises UserError for an unknown name, and as `load` does.
+    """
+    listed = {own: entry for own, entry in entries(folder).items() if entry["kind"] == "miner"}
+    if name not in listed:
+        raise UserError(f"unknown miner {name!r}: the zoo holds {', '.join(listed) or 'none'}")
+    return _whole(name, listed[name], folder)[0]
+
+
 def load_classifier(folder: Path = WEIGHTS) -> mnist.DigitClassifier:
     """Our digit classifier, float32 on the CPU, in eval mode. Raises UserError as `load` does."""
     if CLASSIFIER not in entries(folder):
@@ -147,7 +158,7 @@ def verify(folder: Path = WEIGHTS) -> list[tuple[str, bool, str]]:
             report.append((name, True, f"{entry['bytes'] / 1e6:.2f} MB, not here: fetched when it is first loaded"))
             continue
         try:
-            _read(name, entry, folder)
+            (_whole if entry["kind"] == "miner" else _read)(name, entry, folder)
             report.append((name, True, f"{entry['bytes'] / 1e6:.2f} MB, sha256 {entry['sha256'][:12]}…"))
         except UserError as error:
             report.append((name, False, str(error)))
@@ -179,10 +190,21 @@ def pack(
     if not all(x.isfinite().all() for x in tensors.values()):
         raise UserError(f"the weights of {name} are not finite in fp16: they cannot be shipped")
     content = safetensors.torch.save({key: x.contiguous() for key, x in tensors.items()})
+    what = {"kind": kind, "architecture": architecture, "config": config, "digits": digits}
+    return _put(name, content, what, card, folder, beside)
+
+
+def pack_miner(name: str, saved: Path, *, card: str, folder: Path = WEIGHTS, beside: Path | None = BESIDE) -> Path:
+    """Lists a file of Mined.save with its card, and returns where it was put; folder, beside: as `pack` takes them."""
+    what = {"kind": "miner", "architecture": "miner", "config": {}, "digits": []}
+    return _put(name, saved.read_bytes(), what, card, folder, beside)
+
+
+def _put(name: str, content: bytes, what: dict[str, Any], card: str, folder: Path, beside: Path | None) -> Path:
+    """Writes weights, card and manifest entry. what: the fields of the entry that say which network it is."""
     entry = {
         "file": f"{name}.safetensors", "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content),
-        "licence": "MIT", "kind": kind, "architecture": architecture, "config": config, "digits": digits,
-        "card": f"{name}.md", "packaged": beside is None,
+        "licence": "MIT", **what, "card": f"{name}.md", "packaged": beside is None,
     }  # fmt: skip
     weights = (beside or folder) / f"{name}.safetensors"
     listed = entries(folder) if (folder / "manifest.json").exists() else {}
@@ -209,6 +231,21 @@ def _read(name: str, entry: dict[str, Any], folder: Path) -> nn.Module:
     """The entry's network with its weights. Not a byte of the file is parsed before its hash is right."""
     import safetensors.torch
 
+    path, content = _whole(name, entry, folder)
+    tensors = safetensors.torch.load(content)
+    try:
+        network = _build(entry)
+        network.load_state_dict({key: x.float() if x.dtype == torch.float16 else x for key, x in tensors.items()})
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # other arguments, sizes or names of tensors
+        raise UserError(
+            f"the zoo's manifest is damaged: its config of {name} does not fit the weights in {path}; "
+            "reinstall minegan-lite"
+        ) from error
+    return network.eval()
+
+
+def _whole(name: str, entry: dict[str, Any], folder: Path) -> tuple[Path, bytes]:
+    """The entry's file and what it holds, after a look at its hash; fetched where it is not here."""
     path = _here(entry, folder) or _fetched(name, entry)
     try:
         content = path.read_bytes()
@@ -221,16 +258,7 @@ def _read(name: str, entry: dict[str, Any], folder: Path) -> nn.Module:
             f"the weights of {name} are damaged: {path} has {len(content)} bytes and sha256 {found[:12]}…, expected "
             f"{entry['bytes']} and {entry['sha256'][:12]}…; {advice}"
         )
-    tensors = safetensors.torch.load(content)
-    try:
-        network = _build(entry)
-        network.load_state_dict({key: x.float() if x.dtype == torch.float16 else x for key, x in tensors.items()})
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # other arguments, sizes or names of tensors
-        raise UserError(
-            f"the zoo's manifest is damaged: its config of {name} does not fit the weights in {path}; "
-            "reinstall minegan-lite"
-        ) from error
-    return network.eval()
+    return path, content
 
 
 def _here(entry: dict[str, Any], folder: Path) -> Path | None:

@@ -142,3 +142,22 @@ def test_what_was_fetched_draws_what_it_drew(name):
     assert images.shape == (2, *gan.generator.image_shape)
     assert images.abs().max() < 2
     assert images.std() > 0.2
+
+
+def test_a_recorded_miner_is_shipped_listed_and_loaded(tiny, tmp_path):
+    images = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    mined = ml.mine(ml.load_gan("tiny-dcgan-16"), images, steps=1, batch=4, progress=False, device="cpu")
+    folder = tmp_path / "zoo"
+    zoo.pack_miner(
+        "tiny-faces", mined.save(tmp_path / "m.safetensors"), card="# tiny-faces", folder=folder, beside=None
+    )
+    assert torch.equal(
+        ml.load(zoo.miner("tiny-faces", folder)).sample(3), ml.load(tmp_path / "m.safetensors").sample(3)
+    )
+    assert {name: ok for name, ok, _ in zoo.verify(folder)} == {"tiny-critic": True, "tiny-faces": True}
+    assert zoo.names(folder) == []
+    with pytest.raises(UserError, match="unknown miner 'tiny-critic': the zoo holds tiny-faces"):
+        zoo.miner("tiny-critic", folder)
+    (folder / "tiny-faces.safetensors").write_bytes(b"other")
+    with pytest.raises(UserError, match="tiny-faces are damaged"):
+        zoo.miner("tiny-faces", folder)

@@ -30,6 +30,8 @@ def known() -> dict[str, Framed]:
         "celeba-tight": celeba,
         "utkface": Framed([f"a{i}" for i in range(20)], people, torch.randn(20, 5).half()),
         "utkface-targets": Framed([f"t{i}" for i in range(20)], others, torch.randn(20, 5).half()),
+        "utkface-small": Framed([f"a{i}" for i in range(20)], people, torch.randn(20, 5).half()),
+        "utkface-small-targets": Framed([f"t{i}" for i in range(20)], others, torch.randn(20, 5).half()),
     }
 
 
@@ -46,7 +48,7 @@ def test_the_split_is_by_name_and_in_the_shares_that_the_card_says():
 def test_each_picture_is_in_one_part_and_has_the_labels_of_its_data_set():
     parts = {kind: labels_in(kind, known()) for kind in ("train", "validation", "test")}
     everything = torch.stack(list(parts.values()))
-    assert everything.shape == (3, 120, 3)
+    assert everything.shape == (3, 160, 3)
     assert ((~everything.isnan()).sum(0) <= 1).all()  # nobody is in two parts
     labels = everything.nan_to_num(-1).amax(0)  # −1 where there is none
     woman, senior, smiling = labels.T
@@ -55,9 +57,11 @@ def test_each_picture_is_in_one_part_and_has_the_labels_of_its_data_set():
         assert torch.equal(woman[framing], of_celeba.float())
         assert torch.equal(smiling[framing], (torch.arange(40) // 2 % 2).float())
         assert (senior[framing] == -1).all()
-    assert torch.equal(woman[80:100], (torch.arange(20) % 2).float())
-    assert (woman[100:] == -1).all()  # the book's targets are not learnt from
-    assert torch.equal(senior[80:], torch.cat([torch.zeros(20), torch.ones(10), -torch.ones(10)]))
+    for start in (80, 120):  # UTKFace at 64 pixels, and at 36
+        assert torch.equal(woman[start : start + 20], (torch.arange(20) % 2).float())
+        assert (woman[start + 20 : start + 40] == -1).all()  # the book's targets are not learnt from
+        wanted = torch.cat([torch.zeros(20), torch.ones(10), -torch.ones(10)])
+        assert torch.equal(senior[start : start + 40], wanted)
     assert (smiling[80:] == -1).all()
     # the two framings of a picture are on one side
     assert torch.equal(everything[:, :40].isnan(), everything[:, 40:80].isnan())
