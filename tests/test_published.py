@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import zipfile
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 import minegan_lite as ml
-from minegan_lite import UserError, published, sources, zoo
+from minegan_lite import UserError, cli, published, sources, zoo
 from minegan_lite.networks.plain import PlainCritic
 from tests.checkpoints.test_dcgan import generator_state
 
@@ -87,6 +88,17 @@ def test_a_row_without_a_critic_leaves_it_to_be_taught(tiny, monkeypatch):
     assert (gan.critic, gan.family) == (None, "logistic")
     both = sources.named(["bare", "mnist-no-9"])
     assert [one.name for one in both] == ["bare", "mnist-no-9"]
+
+
+def test_inspect_tells_of_it_by_its_name(tiny, capsys):
+    assert cli.main(["inspect", "tiny-dcgan-16"]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"^layout +dcgan, of", told, re.M)
+    assert re.search(r"^images +16×16 pixels, 3 channels$", told, re.M)
+    assert re.search(r"^critic +[\d,]+ parameters$", told, re.M)
+    assert re.search(r"^weights licence +MIT$", told, re.M)
+    assert cli.main(["inspect", "tiny-dcgan-17"]) == 2
+    assert "tiny-dcgan-17" in capsys.readouterr().err
 
 
 def damaged(place, how):
