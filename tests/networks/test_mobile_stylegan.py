@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 
 from minegan_lite import GAN, StandardNormal, UserError, zoo
-from minegan_lite.networks.mobile_stylegan import Cut, Generator, cut, inverse_haar
+from minegan_lite.networks.mobile_stylegan import HEADS, Cut, Generator, cut, inverse_haar
 from minegan_lite.networks.style_layers import in_style_space
 from tests.close import close, terms
 
@@ -179,3 +179,24 @@ def test_only_a_mobile_stylegan_is_cut_and_only_where_a_head_is():
         cut(a_gan(), 64)
     with pytest.raises(UserError, match=r"ffhq-head-8.safetensors is no head of tiny at 8 pixels"):
         cut(a_gan(), 8)
+
+
+@pytest.fixture(scope="module")
+def of_published_size():
+    with torch.random.fork_rng():
+        return GAN(Generator().eval(), None, StandardNormal(512), "ffhq-mobilestylegan", "stylegan")
+
+
+@pytest.mark.parametrize(("side", "width", "layers"), [(64, 512, 9), (128, 256, 11)])
+def test_the_shipped_heads_fit_the_published_sizes_and_say_their_terms(of_published_size, side, width, layers):
+    small = cut(of_published_size, side)
+    assert small.name == f"ffhq-mobilestylegan-{side}"
+    assert small.generator.layers == layers
+    assert small.generator.head.weight.shape == (3, width, 1, 1)
+    assert small.sample(1).shape == (1, 3, side, side)
+    path = HEADS / f"ffhq-head-{side}.safetensors"
+    assert path.stat().st_size < 4096
+    assert {tensor.dtype for tensor in load_file(path).values()} == {torch.float16}
+    card = path.with_suffix(".md").read_text("utf-8")
+    assert f"{3 * width + 3:,} numbers" in card
+    assert "not for commercial use" in card
