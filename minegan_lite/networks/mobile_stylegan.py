@@ -7,14 +7,21 @@ noise part of the noise maps. `cut` stops after the block of a smaller side, whe
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minegan_lite.errors import UserError
+from minegan_lite.gan import GAN
 from minegan_lite.networks.style_layers import ROOT2, StyleGenerator, leaky, pixel_norm
+from minegan_lite.shown import shown
 
+HEADS = Path(__file__).parents[1] / "weights"
 CHANNELS = (512, 512, 512, 512, 512, 256, 128, 64)  # of the published one, at 4×4 to 512×512
 BANDS = 4  # of a Haar transform in two dimensions
 
@@ -159,32 +166,48 @@ class Generator(Blocks):
 class Cut(Blocks):
     """A Generator that stops at the features of `side`×`side` pixels, from which a head draws images of that size.
 
-    head: (n, c, r, r) → (n, C, r, r), of features after the modulation that the next block starts with. Mapping, blocks
-    and noise are the Generator's own, shared and not copied. Raises UserError for a side that no block has, or that
-    the last one has.
+    head: features (n, c, r, r) → images (n, C, r, r). Mapping, blocks and noise are the Generator's own, shared and not
+    copied. Raises UserError for a side that no block has, or that the last one has.
     """
 
     def __init__(self, generator: Generator, side: int, head: nn.Module):
         sides = {4 << i: i for i in range(len(generator.ups))}
         if side not in sides:
             raise UserError(f"a generator is cut at {', '.join(map(str, sides))} pixels, not at {side}")
-        layers = 2 * sides[side] + 2
-        channels = generator.image_shape[0]
+        layers = 2 * sides[side] + 1
         super().__init__(
-            generator.mapping, generator.latent_dim, generator.style_dim, layers, generator.noise_sizes[: layers - 1],
-            (channels, side, side),
+            generator.mapping, generator.latent_dim, generator.style_dim, layers, generator.noise_sizes[:layers],
+            (generator.image_shape[0], side, side),
         )  # fmt: skip
         self.w_mean = generator.w_mean
-        for i in range(layers - 1):
+        for i in range(layers):
             setattr(self, f"noise_{i}", getattr(generator, f"noise_{i}"))
-        self.constant, self.convs = generator.constant, generator.convs[: layers - 1]
-        self.ups, self.head = generator.ups[: layers // 2], head
+        self.constant, self.convs = generator.constant, generator.convs[:layers]
+        self.ups, self.head = generator.ups[: sides[side]], head
 
     def synthesis(self, w: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:
         """w (n, style_dim) or (n, layers, style_dim) → images; noise: a map for each convolution."""
-        rows = self.rows(w).unbind(1)
-        return self.head(self.modulated(rows, noise))  # (n, C, r, r)
+        return self.head(self.features(self.rows(w).unbind(1), self.noise_maps(noise)))  # (n, C, r, r)
 
-    def modulated(self, rows: Sequence[Tensor], noise: Sequence[Tensor] | None = None) -> Tensor:
-        """What the head sees: the features, modulated as the next block starts."""
-        return self.ups[-1](self.features(rows, self.noise_maps(noise)), rows[-1])
+
+def cut(gan: GAN, side: int, head: Path | None = None) -> GAN:
+    """The GAN whose generator is a Cut of this one's at `side` pixels, called after both; it has no critic.
+
+    head: a file of the head's weight (C, c, 1, 1) and bias (C,); None takes the one that we fitted for the published
+    generator, at 64 or 128 pixels (data_scripts/fit_image_heads.py). Raises UserError for a generator of another kind,
+    for a side that it cannot be cut at, and for a head that cannot be read or does not fit.
+    """
+    generator = gan.generator
+    if not isinstance(generator, Generator):
+        raise UserError(f"{shown(gan.name)} is no MobileStyleGAN: nothing else is cut")
+    network = Cut(generator, side, nn.Identity())
+    path = HEADS / f"ffhq-head-{side}.safetensors" if head is None else head
+    network.head = nn.utils.skip_init(nn.Conv2d, len(network.convs[-1].weight), network.image_shape[0], 1)
+    try:
+        network.head.load_state_dict({key: tensor.float() for key, tensor in load_file(path).items()})
+    except (OSError, RuntimeError, SafetensorError) as error:  # RuntimeError: other names or shapes
+        what = shown(f"{type(error).__name__}: {error}".replace("\n", " "))
+        raise UserError(
+            f"{shown(path, most=4096)} is no head of {shown(gan.name)} at {side} pixels ({what})"
+        ) from error
+    return replace(gan, generator=network.eval(), critic=None, name=f"{gan.name}-{side}", request=None)

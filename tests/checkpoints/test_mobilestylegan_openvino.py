@@ -280,12 +280,12 @@ def rootless(ir):
     next(edge for edge in ir.edges if edge[2] == power and edge[3] == 0)[0] = other
 
 
-def axis_of_a_split(ir):
-    """Where the .bin has it."""
+def of_a_split(ir, port, size):
+    """Where the .bin has the axis of the first split, port 1, or its lengths, port 2."""
     split = next(i for i, one in enumerate(ir.layers) if one["type"] == "VariadicSplit")
-    given = next(edge[0] for edge in ir.edges if edge[2] == split and edge[3] == 1)
+    given = next(edge[0] for edge in ir.edges if edge[2] == split and edge[3] == port)
     at = ir.layers[given]["data"]["offset"]
-    return at, at + 8
+    return at, at + size
 
 
 HALF = math.sqrt(0.5)
@@ -303,7 +303,8 @@ SYNTHESIS = {
     "rows doubled thrice": first("GroupConvolutionBackpropData", strides="3, 1"),
     "rows for columns": swapped("Add", of=-1),
     "details exchanged": moved,
-    "split along rows": lambda ir: ir.content.__setitem__(slice(*axis_of_a_split(ir)), np.int64(3).tobytes()),
+    "split in halves": lambda ir: ir.content.__setitem__(slice(*of_a_split(ir, 2, 16)), np.int64([4, 4]).tobytes()),
+    "split along rows": lambda ir: ir.content.__setitem__(slice(*of_a_split(ir, 1, 8)), np.int64(3).tobytes()),
 }
 MAPPINGS = {
     "gain": number([math.sqrt(2)], [1.5]),
