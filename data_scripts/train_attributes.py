@@ -286,10 +286,11 @@ has grey hair and is not called young, against whoever is called young.
 labelled pictures, with two values for sex, an age that was guessed or looked up, and the faces that these data sets
 have most of. It says nothing of who a person is, must not be used on people, and errs more on faces unlike those of
 its data. `senior` was learnt on tight faces alone, of people of 18 and more: what it says of faces framed as CelebA's
-(AUC below 0.5 in the table), and of children, means nothing; between 61 and 65 nobody was labelled. A share is bent
-by its errors: of real women it counts the share of the table, not all, and of men not none. It was made to judge:
-nothing in mining is trained, tuned or chosen by it, but for the drawn targets, of which the book says so. The judge
-of `senior` has seen seniors of UTKFace's targets in training: what is mined towards them is judged by who knows them.
+(AUC below 0.5 in the table), and of children (whom it never saw, and often takes for seniors), means nothing; between
+61 and 65 nobody was labelled. A share is bent by its errors: of real women it counts the share of the table, not all,
+and of men not none. It was made to judge: nothing in mining is trained, tuned or chosen by it, but for the drawn
+targets, of which the book says so. The judge of `senior` has seen seniors of UTKFace's targets in training: what is
+mined towards them is judged by who knows them.
 """
     return wrapped(text)
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from minegan_lite.data import drawn
 from minegan_lite.data.folders import few_images, few_of
 from minegan_lite.data.images import short, to_signed
 from minegan_lite.data.mnist import load_mnist, load_uci
@@ -22,10 +23,11 @@ class FewShot:
     """A few-shot target and the images that judge how well it was met.
 
     train: (n, C, H, W) float32 in [−1, 1]. held_out: (m, C, H, W), likewise, disjoint from train.
-    name: "mnist:9", "mnist:0×0.3+7×0.7", "uci-digits:9", the pack's or the folder's name. digit: None for anything but
-    one digit. origin: where the images came from, "mnist" | "uci-digits" | "pack" | "folder" | "images".
+    name: "mnist:9", "mnist:0×0.3+7×0.7", "uci-digits:9", "ffhq-drawn:women", the pack's or the folder's name. digit:
+    None for anything but one digit. origin: where the images came from, "mnist" | "uci-digits" | "pack" | "drawn" |
+    "folder" | "images".
     seed: of the draw of the train images. request: the arguments with which few_shot gives this target again,
-    JSON-ready; None for images from memory. licence: the terms of a pack's pictures; None where we do not know them.
+    JSON-ready; None for images from memory. licence: the terms of a pack's and of drawn pictures, None of others.
     """
 
     train: Tensor = field(repr=False)
@@ -58,6 +60,10 @@ def few_shot(
     source "fluent-heads" or "noto-faces": drawn heads that come with the package, 438 and 93 of 64×64 on white (see
         packs.load_pack); n images (None: four fifths) train, all others are held out. A head of fluent-heads is there
         in six colours, of which some may train and others be held out.
+    source "ffhq-drawn:women", "ffhq-drawn:men" or "ffhq-drawn:seniors": 380, 400 and 197 faces of adults, nobody real,
+        that the FFHQ generator of a package draws at listed seeds (data/drawn.py): 64×64, drawn once (40 seconds), then
+        kept in the cache; n (None: four fifths) train, all others are held out. Not for commercial use, by the licence
+        of that generator: the result's `licence` says so, and their pictures stand outside of this book's CC BY.
     source a folder with its subfolders, a list of paths, PIL images or tensors (C, H, W; uint8, or float in [−1, 1]),
         or a folder made by data_scripts/prepare_images.py: n images (None: four fifths) train, all others are held
         out. Files are sorted by their path within the folder; hidden files are skipped. image_shape is (C, H, W) of
@@ -87,10 +93,13 @@ def few_shot(
         return replace(target, request={"source": source, "mix": sorted(shares.items()), "n": n, "seed": seed})
     if digit is not None or mix is not None:
         raise UserError(f"digits go with the sources 'mnist' and 'uci-digits', not with {short(source)}")
-    if isinstance(source, str) and source in PACKS:
-        train, held_out = few_of(list(load_pack(source)), source, n, seed, image_shape, resize)
+    if isinstance(source, str) and (source in PACKS or drawn.is_drawn(source)):
+        in_pack = source in PACKS
+        images = load_pack(source) if in_pack else drawn.load_drawn(source.partition(":")[2])
+        train, held_out = few_of(list(images), source, n, seed, image_shape, resize)
         request = {"source": source, "image_shape": list(train.shape[1:]), "resize": resize, "n": n, "seed": seed}
-        return FewShot(train, held_out, source, None, "pack", seed, request, PACKS[source].licence)
+        origin, licence = ("pack", PACKS[source].licence) if in_pack else ("drawn", drawn.licence())
+        return FewShot(train, held_out, source, None, origin, seed, request, licence)
     train, held_out, name, origin = few_images(source, n, seed, image_shape, resize)
     target = FewShot(train, held_out, name, None, origin, seed)
     if not isinstance(source, (str, Path)):  # images from memory: nothing to find them by
