@@ -3,6 +3,7 @@
 `build.py` has them written into `_made/` beside the copied pages, which include them.
 """
 
+import hashlib
 import importlib
 import inspect
 import pkgutil
@@ -121,13 +122,70 @@ def classifier_row(entry: dict, card: str) -> list[str]:
     return [f"{float(accuracy):.2%} of {n}"]
 
 
+def critic_row(entry: dict, card: str) -> list[str]:
+    """How well it tells held-out pictures from samples."""
+    (area,) = re.search(r"samples \(seed\s1\) is ([\d.]+);", card).groups()
+    return [area]
+
+
+def miner_row(entry: dict, card: str) -> list[str]:
+    """What it mines, and the KID of what it draws."""
+    what, kid = re.search(
+        r"\*\*What it is\.\*\* The miner that takes\s([^.]+)\..* KID \(Lite0\) ([\d.]+)",
+        card,
+        re.S,
+    ).groups()
+    return [" ".join(what.split()), kid]
+
+
+def other_row(entry: dict, card: str) -> list[str]:
+    """What the first sentence of its card says."""
+    (what,) = re.search(
+        r"\*\*What it is\.\*\*\s(.+?)[.:,]\s", card, re.S
+    ).groups()
+    return [" ".join(what.split())]
+
+
+def kind_of(entry: dict) -> str:
+    """The table that an entry of the manifest is listed in."""
+    natural = entry["kind"] == "gan" and entry["architecture"] != "mnist"
+    return "source" if natural else entry["kind"]
+
+
+def others(folder: Path) -> dict[str, dict]:
+    """The weights in a folder that are parts of something else and not of the manifest, as the manifest has entries."""
+    listed = {entry["card"] for entry in zoo.entries(folder).values()}
+    files = {
+        card: card.with_suffix(".safetensors")
+        for card in sorted(folder.glob("*.md"))
+        if card.name not in listed
+    }
+    return {
+        card.stem: {
+            "kind": "other",
+            "architecture": "",
+            "card": card.name,
+            "bytes": file.stat().st_size,
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        }
+        for card, file in files.items()
+    }
+
+
 def model_cards(folder: Path = zoo.WEIGHTS) -> str:
-    """A table of the GANs in a folder of weights, one of the classifier, and every card as a section."""
-    row = {"gan": gan_row, "source": source_row, "classifier": classifier_row}
+    """Tables of what lies in a folder of weights, kind by kind, and every card as a section."""
+    row = {
+        "gan": gan_row,
+        "source": source_row,
+        "critic": critic_row,
+        "miner": miner_row,
+        "classifier": classifier_row,
+        "other": other_row,
+    }
     rows, cards = {kind: [] for kind in row}, []
-    for name, entry in zoo.entries(folder).items():
+    for name, entry in (zoo.entries(folder) | others(folder)).items():
         card = (folder / entry["card"]).read_text(encoding="utf-8")
-        kind = "source" if entry["architecture"] != "mnist" else entry["kind"]
+        kind = kind_of(entry)
         rows[kind].append(
             [
                 f"[`{name}`](#card-{name})",
@@ -150,8 +208,15 @@ def model_cards(folder: Path = zoo.WEIGHTS) -> str:
     tables = [
         table(["GAN", *gan, *file], rows["gan"]),
         table(["GAN of natural images", *source, *file], rows["source"]),
+        table(["Critic", "Area under its curve", *file], rows["critic"]),
         table(["Classifier", *judge, *file], rows["classifier"]),
+        table(
+            ["Part of another network", "What it is", *file], rows["other"]
+        ),
     ]
+    if rows["miner"]:
+        header = ["Miner of a recorded run", "From → to", "KID (Lite0)"]
+        tables.insert(3, table([*header, *file], rows["miner"]))
     return "\n".join([*tables, *cards])
 
 

@@ -87,6 +87,8 @@ TABLE: dict[str, Published] = {
         "dcgan", "digiface-dcgan-64-critic", "a DCGAN of rendered faces (DigiFace-1M), 64×64", "MIT", 13,
     ),
     "ffhq-mobilestylegan": _ffhq("MobileStyleGAN of FFHQ's faces, 1024×1024"),
+    "ffhq-mobilestylegan-64": _ffhq("the same up to its blocks of 64×64, with an image head of ours", side=64),
+    "ffhq-mobilestylegan-128": _ffhq("the same up to its blocks of 128×128, with an image head of ours", side=128),
 }  # fmt: skip
 
 
@@ -102,12 +104,15 @@ def load(name: str, *, with_critic: bool = True) -> GAN:
     as packages.member, checkpoints.load and zoo.load_critic do.
     """
     from minegan_lite import checkpoints, zoo
+    from minegan_lite.networks import mobile_stylegan
 
     if name not in TABLE:
         raise UserError(f"unknown generator {name!r}: packages ship {', '.join(names())}")
     one = TABLE[name]
     path, *_ = [packages.member(**file) for file in one.files]
     gan = checkpoints.load(path, one.layout, name=name)
+    if one.side is not None:
+        gan = replace(mobile_stylegan.cut(gan, one.side), name=name)
     if one.box is not None:
         gan = replace(cropped(gan, one.box), name=name)
     if one.critic is None or not with_critic:

@@ -117,7 +117,7 @@ def _mapping(output: Layer) -> dict[str, np.ndarray]:
     for kind, number in (("Power", -1), ("Power", 0.5), ("Add", 1e-8), ("ReduceMean", 1), ("Power", 2)):
         root = _by_number(root, kind, number)
     _check(root is z and z.kind == "Parameter", z, "the latent")
-    state = {}
+    state: dict[str, np.ndarray] = {}
     for i, layer in enumerate(reversed(layers)):
         state |= _under(f"mapping.{i}", layer)
     return state
@@ -197,7 +197,7 @@ def _by_number(x: Layer, kind: str, number: float) -> Layer:
     return below
 
 
-def _by_constant(x: Layer, kind: str, **settings: str) -> tuple[Layer, np.ndarray]:
+def _by_constant(x: Layer, kind: str, **settings: Any) -> tuple[Layer, np.ndarray]:
     """What a layer of this kind acts on, and the constant that it computes with, its second input."""
     below, second = _inputs(x, kind, **settings)
     constant = _array(_source(second)[0])

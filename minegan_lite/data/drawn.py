@@ -70,7 +70,7 @@ def load_drawn(kind: str, generator: nn.Module | None = None) -> Tensor:
     return images
 
 
-def draw(generator: nn.Module, seeds: list[int], truncation: float) -> Tensor:
+def draw(generator: Any, seeds: list[int], truncation: float) -> Tensor:
     """The pictures of seeds, uint8 (n, 3, R, R): one latent a seed, so that a face does not depend on the others."""
     parts = []
     with frozen(generator), torch.no_grad(), bar(total=len(seeds), desc="drawing faces", unit="face") as progress:

@@ -21,7 +21,7 @@ from minegan_lite.published import TIGHT
 
 NAMES = ("woman", "senior", "smiling")
 FILE = Path(__file__).parents[1] / "weights" / "face-attributes.safetensors"
-SHA256 = "d31315ad0528e302dcc2e148ce537e8d20a04eddb711cbb6d39cd9ad6dafb580"
+SHA256 = "e7165b2aeb987422a3257096049ff6dcaf345e1a6c7e76db19c9a87e60c50bb5"
 BLOCKS, MAPS, PLACES = 11, 112, 8  # of Lite0: how many blocks are passed, and what they give of 128×128
 THRESHOLD = 0.5  # of each attribute
 

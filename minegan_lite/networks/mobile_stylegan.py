@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -202,7 +203,8 @@ def cut(gan: GAN, side: int, head: Path | None = None) -> GAN:
         raise UserError(f"{shown(gan.name)} is no MobileStyleGAN: nothing else is cut")
     network = Cut(generator, side, nn.Identity())
     path = HEADS / f"ffhq-head-{side}.safetensors" if head is None else head
-    network.head = nn.utils.skip_init(nn.Conv2d, len(network.convs[-1].weight), network.image_shape[0], 1)
+    last: Any = network.convs[-1]
+    network.head = nn.utils.skip_init(nn.Conv2d, len(last.weight), network.image_shape[0], 1)
     try:
         network.head.load_state_dict({key: tensor.float() for key, tensor in load_file(path).items()})
     except (OSError, RuntimeError, SafetensorError) as error:  # RuntimeError: other names or shapes
