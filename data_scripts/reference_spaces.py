@@ -148,7 +148,9 @@ class Followed:
         self.held_out = features_of(target.held_out, self.network)
         self.u = gan.prior(FOLLOWED, torch.Generator().manual_seed(10_000 + seed))
         seeds = [read_list()[kind]["seeds"][place] for kind, place in PEOPLE]
-        z = torch.cat([torch.randn(1, 512, generator=torch.Generator().manual_seed(one)) for one in seeds])
+        z = torch.cat(
+            [torch.randn(1, inside(gan).latent_dim, generator=torch.Generator().manual_seed(one)) for one in seeds]
+        )
         self.people = latents_of(gan, z)
         self.numbers: list[dict[str, float]] = []
         self.pictures: list[Tensor] = []
