@@ -13,12 +13,11 @@ in w and w+ already in the prior.
 
 Beside the usual numbers a run records, at each logged step and for the same u: how far its pictures have drifted from
 where they started, how near they are to the target, and how unusual their w are. Pictures of listed seeds of adults at
-those steps, and the miner, are kept in --out, for the page. The critic is a fresh one: none is published, and FFHQ's
-own pictures, on which one could be taught, are not at hand. What is recorded is skipped.
+those steps, and the miner, are kept in --out, for ship_spaces.py. The critic is a fresh one: none is published, and the
+pictures of FFHQ, on which one could be taught, are not at hand. What is recorded is skipped.
 
     python data_scripts/reference_spaces.py --list
     python data_scripts/reference_spaces.py --seeds 0 --targets seniors
-    python data_scripts/reference_spaces.py --pictures book/figures
 """
 
 import argparse
@@ -37,7 +36,6 @@ from torch.nn import functional as F
 
 from minegan_lite import FewShot, Mined, few_shot, load_gan, mine
 from minegan_lite.chapters import ledger
-from minegan_lite.chapters.plots import save_grid
 from minegan_lite.data.drawn import read_list
 from minegan_lite.files import write_atomically
 from minegan_lite.gan import GAN, StandardNormal, truncated
@@ -262,19 +260,6 @@ def kept(out: Path, space: str, name: str, seed: int, what: str) -> Path:
     return out / f"{space}-{name}-seed{seed}-{what}.safetensors"
 
 
-def strips(out: Path, name: str, seed: int = 0) -> Tensor:
-    """The strips of a target (n, 3, H, W): for each of PEOPLE a row for each space, a column for each logged step."""
-    read = [safetensors.torch.load_file(kept(out, space, name, seed, "pictures"))["strip"] for space in SPACES]
-    return torch.stack(read).permute(2, 0, 1, 3, 4, 5).flatten(0, 2)
-
-
-def pictures(out: Path, folder: Path) -> None:
-    """Writes the page's pictures of seed 0, for the targets whose runs are all kept in `out`."""
-    for name in TARGETS:
-        if all(kept(out, space, name, 0, "pictures").is_file() for space in SPACES):
-            print(save_grid(strips(out, name), folder / f"spaces-{name}-strips.png", columns=STOPS + 1, scale=1))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--spaces", nargs="+", default=list(SPACES), choices=list(SPACES))
@@ -285,11 +270,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=Path("runs/spaces"), help="what is kept (default %(default)s)")
     parser.add_argument("--list", action="store_true", help="run nothing: show what is recorded and what is pending")
-    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="run nothing: write the page's pictures there")
     args = parser.parse_args()
-    if args.pictures:
-        pictures(args.out, args.pictures)
-        return
     which = [(space, name, seed) for seed in args.seeds for name in args.targets for space in args.spaces]
     if args.list:
         for space, name, seed in which:

@@ -2,7 +2,6 @@
 
 import pytest
 import reference_spaces as spaces
-import safetensors.torch
 import torch
 from torch import nn
 
@@ -107,15 +106,6 @@ def test_what_is_followed_is_measured_from_the_start(space, gan, monkeypatch):
     expected = gan.generator(z, truncation=spaces.TRUNCATION)
     torch.testing.assert_close(followed.pictures[0], expected)
     assert not torch.equal(followed.pictures[0], followed.pictures[-1])
-
-
-def test_strips_have_a_row_for_each_person_and_space_and_a_column_for_each_step(tmp_path):
-    for i, space in enumerate(spaces.SPACES):
-        strip = torch.tensor([[100 * i + 10 * person + step for person in range(2)] for step in range(4)])
-        content = {"strip": strip[:, :, None, None, None].float().contiguous()}
-        spaces.kept(tmp_path, space, "heads", 0, "pictures").write_bytes(safetensors.torch.save(content))
-    rows = spaces.strips(tmp_path, "heads").flatten().reshape(6, 4).int().tolist()
-    assert rows == [[100 * i + 10 * person + step for step in range(4)] for person in range(2) for i in range(3)]
 
 
 def test_all_spaces_have_about_as_many_weights():
