@@ -187,9 +187,14 @@ def judged(mined: Any, target: FewShot, seed: int) -> dict[str, Any]:
         stated = measure(distance, signature=signature(network), **sides)
         numbers[name] = {"value": stated.value, "floor": stated.floor, "n": stated.n, "m": stated.m}
     if hasattr(mined, "latents"):
-        lengths = mined.latents(JUDGED, seed=seed)[1].norm(dim=1)
-        numbers["latent_length"] = {"mean": lengths.mean().item(), "sd": lengths.std().item(), "n": JUDGED}
+        numbers["latent_length"] = latent_length(mined, seed)
     return numbers
+
+
+def latent_length(mined: Any, seed: int) -> dict[str, Any]:
+    """How long mined latents are: √d of a prior N(0, I) of d numbers, on and off its shell."""
+    lengths = mined.latents(JUDGED, seed=seed)[1].norm(dim=1)
+    return {"mean": lengths.mean().item(), "sd": lengths.std().item(), "n": JUDGED}
 
 
 def reference(experiment: str, run: str, seed: int, steps: int, device: str, out: Path, mine_only: bool) -> str:
