@@ -10,7 +10,8 @@ Four experiments; each run is one ledger entry EXPERIMENT/RUN/seedS:
 Targets are real pictures: CelebA's women, UTKFace's women and seniors, from the zips in $MINEGAN_DATA (default
 ../shared/data). A fixed part of each zip is held out and judges; a seed draws the target from the others. All methods
 make as many updates, with the same minibatches and averages. Learning rates are each method's own (faces-tuning): the
-best of three a factor of three apart, by KID to training-split women outside of the target. The number of steps was
+best of three a factor of three apart, or of more while the best is the last on its side, by KID to training-split
+women outside of the target. The number of steps was
 chosen likewise. The judge of attributes (metrics.attributes) chooses nothing.
 
 What is recorded is skipped and what was interrupted goes on.
@@ -69,7 +70,7 @@ FORMS: dict[str, dict[str, Any]] = {
 }
 CRITICS = ("taught", "fresh", "other")
 # What --tune multiplies by thirds and threes; the miner's and the critic's rates are the library's.
-RATES = {"minegan": 3e-4, "transfergan": 3e-4, "freezed": 3e-4, "scratch": 1e-3}
+RATES = {"minegan": 3e-5, "transfergan": 3e-5, "freezed": 3e-5, "scratch": 3e-4}
 COMMON = {"batch": BATCH, "sample_average": True, "ema_decay": 0.999, "precision": "bf16"}
 WITH_CRITIC = {"critic_lr": 1e-3, "critic_steps": 1, "penalty": 10.0, "betas": (0.5, 0.9), "loss": "wgan-gp"}
 KEEP = (
@@ -246,7 +247,9 @@ def tune(method: str, steps: int, device: str, out: Path) -> str:
     target, network = replace(train, train=train.train[:100]), lite0()
     others, tried = features_of(train.train[100:], network), []
     own = {"preset": "default"} if "minegan" in method else {}
-    for factor in (1 / 3, 1.0, 3.0):
+    powers = [-1, 0, 1]
+    for power in powers:  # grows on the side where the best is the last, to six at most
+        factor = 3.0**power
         rate = RATES[method] * factor
         mined = adapt(
             method, load_gan("celeba-dcgan-64"), target, steps=steps, seed=0, **COMMON, **WITH_CRITIC, **own,
@@ -254,7 +257,12 @@ def tune(method: str, steps: int, device: str, out: Path) -> str:
             log_every=steps,
         )  # fmt: skip
         tried.append({"rate": rate, "kid": kid(others, features_of(mined.sample(500, seed=0), network))})
-    best = min(tried, key=lambda row: row["kid"])
+        best = min(tried, key=lambda row: row["kid"])
+        if power == powers[-1] and len(powers) < 6:
+            if best["rate"] == max(row["rate"] for row in tried):
+                powers.append(max(powers) + 1)
+            elif best["rate"] == min(row["rate"] for row in tried):
+                powers.append(min(powers) - 1)
     ledger.record(
         name, {"rate": best["rate"], "tried": tried},
         settings={**COMMON, **WITH_CRITIC, "steps": steps, "images": 100, "tier": "full", "origin": "shared pictures"},
