@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minegan_lite.data.impostors import refuse_impostor
 from minegan_lite.errors import UserError
 
 SETTINGS, STATE = "run.json", "state.pt"
@@ -138,6 +137,8 @@ def read_state(path: str | Path) -> dict[str, Any]:
 def read_saved(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The record and the tensors of a file of Mined.save(). Raises UserError for any other file, or a damaged one."""
     import safetensors
+
+    from minegan_lite.data.impostors import refuse_impostor  # here, since data imports this module
 
     tensors: dict[str, Tensor] = {}
     try:
