@@ -8,10 +8,11 @@ package, since their generator is not for commercial use: they are drawn here, o
 import functools
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from minegan_lite.data import download
 from minegan_lite.data.mnist import PACKS as FOLDER
@@ -39,7 +40,7 @@ def licence() -> str:
     return NON_COMMERCIAL
 
 
-def load_drawn(kind: str, generator: nn.Module | None = None) -> Tensor:
+def load_drawn(kind: str, generator: Any = None) -> Tensor:
     """The faces of a kind, "women", "men" or "seniors", uint8 (N, 3, 64, 64), in the order of the list.
 
     generator: draws them, from z (n, 512) with `truncation`; None for that of the package, which is fetched once, as
@@ -99,7 +100,7 @@ def read_list() -> dict[str, Any]:
     return json.loads(content)
 
 
-def _kept(path: Any, n: int) -> Tensor | None:
+def _kept(path: Path, n: int) -> Tensor | None:
     """The pictures in the cache; None where there are none, or no such ones: they are drawn again."""
     import safetensors
     import safetensors.torch
