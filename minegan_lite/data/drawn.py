@@ -17,14 +17,13 @@ from torch import Tensor
 from minegan_lite.data import download
 from minegan_lite.data.mnist import PACKS as FOLDER
 from minegan_lite.errors import UserError
-from minegan_lite.files import weights_fingerprint, write_atomically
 from minegan_lite.nn import frozen, seeded
 from minegan_lite.progress import bar
 
 PREFIX = "ffhq-drawn"
-GENERATOR = "ffhq-mobilestylegan-64"
+GENERATOR, SIDE = "ffhq-mobilestylegan", 64  # which is cut at this side
 KINDS = ("women", "men", "seniors")
-SHA256 = "c938fc524b35776279a82dfffca9e475ec87e74cee3f2905201ed9471db7169a"  # of the list
+SHA256 = "4029c0420090b7e727feed77b8b9662f009d2bd5f060d7ab05fe778a7b22e122"  # of the list
 AT_A_TIME = 10
 
 
@@ -50,25 +49,33 @@ def load_drawn(kind: str, generator: Any = None) -> Tensor:
     """
     if kind not in KINDS:
         raise UserError(f"no drawn faces {kind!r}: there are {', '.join(f'{PREFIX}:{one}' for one in KINDS)}")
+    import safetensors.torch
+
+    from minegan_lite.files import weights_fingerprint, write_atomically  # which imports this package
+
     listed = read_list()
     if generator is None:
-        from minegan_lite import published
-
-        generator = published.load(GENERATOR, with_critic=False).generator
+        generator = package_generator()
     seeds, truncation = listed[kind]["seeds"], listed["truncation"]
     key = f"{weights_fingerprint(generator)} {truncation} {seeds}"
     path = download.cache_folder() / "drawn" / f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
     if (kept := _kept(path, len(seeds))) is not None:
         return kept
     images = draw(generator, seeds, truncation)
-    import safetensors.torch
-
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, safetensors.torch.save({"images": images}))
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}): make room, or set MINEGAN_CACHE") from None
     return images
+
+
+def package_generator() -> Any:
+    """The FFHQ generator, cut at 64×64. Raises UserError as published.load does."""
+    from minegan_lite import published
+    from minegan_lite.networks.mobile_stylegan import cut
+
+    return cut(published.load(GENERATOR, with_critic=False), SIDE).generator
 
 
 def draw(generator: Any, seeds: list[int], truncation: float) -> Tensor:
