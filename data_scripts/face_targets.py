@@ -28,6 +28,7 @@ from terminal import status
 from torch import Tensor
 from torch.nn import functional as F
 
+from minegan_lite import published
 from minegan_lite.chapters.plots import save_grid
 from minegan_lite.data import drawn, to_signed
 from minegan_lite.files import write_atomically
@@ -108,7 +109,7 @@ def confirmed(kind: str, probabilities: Tensor) -> dict[str, list]:
 
 def listing(found: dict[str, dict[str, list]]) -> bytes:
     """The list as it is shipped."""
-    facts = {"generator": f"{drawn.GENERATOR}-{drawn.SIDE}", "truncation": TRUNCATION, "judge": attributes.SHA256}
+    facts = {"generator": drawn.GENERATOR, "truncation": TRUNCATION, "judge": attributes.SHA256}
     return (json.dumps(facts | found) + "\n").encode()
 
 
@@ -119,7 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
 
     def work() -> None:
-        generator = drawn.package_generator()
+        generator = published.load(drawn.GENERATOR, with_critic=False).generator
         found = {}
         for kind, seeds in KEPT.items():
             images = drawn.draw(generator, list(seeds), TRUNCATION)

@@ -21,9 +21,9 @@ from minegan_lite.nn import frozen, seeded
 from minegan_lite.progress import bar
 
 PREFIX = "ffhq-drawn"
-GENERATOR, SIDE = "ffhq-mobilestylegan", 64  # which is cut at this side
+GENERATOR = "ffhq-mobilestylegan-64"
 KINDS = ("women", "men", "seniors")
-SHA256 = "4029c0420090b7e727feed77b8b9662f009d2bd5f060d7ab05fe778a7b22e122"  # of the list
+SHA256 = "4040ee230df583a8d271cd2a5e55cf49d5ccea75d3ef53351f428de490a048ad"  # of the list
 AT_A_TIME = 10
 
 
@@ -55,7 +55,9 @@ def load_drawn(kind: str, generator: Any = None) -> Tensor:
 
     listed = read_list()
     if generator is None:
-        generator = package_generator()
+        from minegan_lite import published
+
+        generator = published.load(GENERATOR, with_critic=False).generator
     seeds, truncation = listed[kind]["seeds"], listed["truncation"]
     key = f"{weights_fingerprint(generator)} {truncation} {seeds}"
     path = download.cache_folder() / "drawn" / f"{kind}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
@@ -68,14 +70,6 @@ def load_drawn(kind: str, generator: Any = None) -> Tensor:
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}): make room, or set MINEGAN_CACHE") from None
     return images
-
-
-def package_generator() -> Any:
-    """The FFHQ generator, cut at 64×64. Raises UserError as published.load does."""
-    from minegan_lite import published
-    from minegan_lite.networks.mobile_stylegan import cut
-
-    return cut(published.load(GENERATOR, with_critic=False), SIDE).generator
 
 
 def draw(generator: Any, seeds: list[int], truncation: float) -> Tensor:

@@ -79,31 +79,23 @@ def test_another_generator_has_faces_of_its_own(generator, listed, tmp_path):
 
 
 def test_few_shot_splits_them_and_says_their_terms(generator, listed, monkeypatch):
-    monkeypatch.setattr(drawn, "package_generator", lambda: generator)
+    asked = []
+
+    def load(name: str, with_critic: bool) -> GAN:
+        asked.append((name, with_critic))
+        return GAN(generator, None, StandardNormal(6), name)
+
+    monkeypatch.setattr(published, "load", load)
     target = data.few_shot("ffhq-drawn:women", n=3, seed=1)
     assert (target.train.shape, target.held_out.shape) == ((3, 3, 16, 16), (2, 3, 16, 16))
     assert (target.name, target.origin, target.licence) == ("ffhq-drawn:women", "drawn", NON_COMMERCIAL)
     again = data.few_shot(**target.request)
     assert torch.equal(again.train, target.train)
+    assert set(asked) == {("ffhq-mobilestylegan-64", False)}
+    assert drawn.GENERATOR in published.names()
     together = torch.cat([target.train, target.held_out])
     everything = drawn.load_drawn("women").float() / 127.5 - 1
     torch.testing.assert_close(together.sum((1, 2, 3)).sort().values, everything.sum((1, 2, 3)).sort().values)
-
-
-def test_the_package_s_generator_is_cut_and_not_given_a_critic(monkeypatch):
-    """A small one in its place, with a head of its own."""
-    asked = []
-    whole = Generator((8, 8, 8, 8), latent_dim=6, style_dim=8, depth=2)
-    monkeypatch.setattr(drawn, "SIDE", 64)
-
-    def load(name: str, with_critic: bool) -> GAN:
-        asked.append((name, with_critic))
-        return GAN(whole, None, StandardNormal(6), name)
-
-    monkeypatch.setattr(published, "load", load)
-    with pytest.raises(UserError, match="is cut at 4, 8, 16 pixels, not at 64"):
-        drawn.package_generator()
-    assert asked == [("ffhq-mobilestylegan", False)]
 
 
 def test_unknown_kinds_are_refused():
