@@ -180,7 +180,11 @@ def judged(mined: Any, target: FewShot, seed: int) -> dict[str, Any]:
         name: {"value": (probabilities[:, i] > attributes.threshold).double().mean().item(), "n": len(fakes)}
         for i, name in enumerate(attributes.names)
     }
+    if target.name == WOMEN:  # framed as CelebA's: of those the judge knows no age
+        del shares["senior"]
     for i, name in enumerate(attributes.names):
+        if name not in shares:
+            continue
         told = (probabilities_of_real[:, i] > attributes.threshold).double().mean().item()
         shares[name] |= {"held_out": told, "m": len(real)}
     numbers = {"evaluation": evaluate(mined, target, n=JUDGED, seed=seed), "shares": shares}
