@@ -1,10 +1,11 @@
 """The reference runs of the chapters on faces: what is mined from the published generators, judged and recorded.
 
-Four experiments; each run is one ledger entry EXPERIMENT/RUN/seedS:
+Five experiments; each run is one ledger entry EXPERIMENT/RUN/seedS:
 
     faces           a source and a kind of target, mined with the library's defaults, and the source itself (…-unmined)
     faces-sizes     every method at 25, 100 and 1000 images: women from celeba-dcgan-64 (the paper's Fig. 5)
     faces-forms     miners that stay on the shell of the prior, on and off the manifold; the plain ones are in faces
+    faces-longer    the slower miner, four times as long: how far it comes
     faces-critic    which critic mining starts from: a fresh one, another source's; the taught ones are in faces
 
 Targets are real pictures: CelebA's women, UTKFace's women and seniors, from the zips in $MINEGAN_DATA (default
@@ -111,13 +112,15 @@ def runs(experiment: str) -> list[str]:
         return [f"{method}-{images}" for images in SIZES for method in METHODS]
     if experiment == "faces-forms":
         return [f"{target}-{form}" for target in (SENIORS, WOMEN) for form in FORMS if form != "plain"]
+    if experiment == "faces-longer":
+        return [f"{target}-slow" for target in (WOMEN, SENIORS)]
     return [f"{target}-{critic}" for target in (WOMEN, SENIORS) for critic in CRITICS]
 
 
 def mined_of(experiment: str, run: str, seed: int, steps: int, folder: Path, device: str) -> tuple[Any, FewShot]:
     """What a run gives, adapted or gone on with in its folder, and its target."""
     course: dict[str, Any] = {"out": folder, "device": device, "progress": False, "log_every": 50}
-    common = {"steps": steps, "seed": seed, **COMMON}
+    common = {"steps": 4 * steps if experiment == "faces-longer" else steps, "seed": seed, **COMMON}
     if experiment == "faces-sizes":
         method, _, images = run.rpartition("-")
         gan = load_gan("celeba-dcgan-64")
@@ -135,7 +138,7 @@ def mined_of(experiment: str, run: str, seed: int, steps: int, folder: Path, dev
     target = target_of(name, gan.generator.image_shape[1], MOST, seed)
     if run.endswith("-unmined"):
         return Unmined(gan), target
-    if experiment == "faces-forms":
+    if experiment in ("faces-forms", "faces-longer"):
         options = FORMS[run.removeprefix(f"{name}-")]
     if experiment == "faces-critic":
         kind = run.removeprefix(f"{name}-")
@@ -287,6 +290,7 @@ EXPERIMENTS = {
     "faces": (0, 1, 2, 3, 4),
     "faces-sizes": (0, 1, 2),
     "faces-forms": (0, 1, 2, 3, 4),
+    "faces-longer": (0, 1, 2),
     "faces-critic": (0, 1, 2),
 }
 

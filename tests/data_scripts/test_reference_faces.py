@@ -71,7 +71,7 @@ def test_a_seed_draws_the_target_and_never_from_those_held_out(squares):
 
 def test_every_run_has_a_name_of_its_own():
     names = [f"{experiment}/{run}" for experiment in faces.EXPERIMENTS for run in faces.runs(experiment)]
-    assert len(names) == len(set(names)) == 10 + 15 + 10 + 4
+    assert len(names) == len(set(names)) == 10 + 15 + 10 + 2 + 4
     assert "faces/celeba-dcgan-64-tight-utkface-seniors-unmined" in names
     assert "faces-sizes/minegan-nofinetune-25" in names
 
