@@ -57,6 +57,8 @@ targets:
   mnist:9            digit 9 of MNIST, which is part of the package
   mnist:0=0.3,7=0.7  several digits by their shares
   uci-digits:9       digit 9 of scikit-learn's digits, written by other hands
+  fluent-heads       drawn heads, part of the package; noto-faces: smileys
+  ffhq-drawn:women   faces that the FFHQ generator draws, of adults, not for commercial use; also :men and :seniors
   path/to/folder     a folder of pictures, subfolders included, 4 at least; a fifth of them is held out to measure with.
                      Each is resized to cover the size that the generator draws and cropped at its centre: let faces
                      fill your pictures as they fill the source's. Transparent pixels become white. --no-resize refuses

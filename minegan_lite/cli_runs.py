@@ -86,7 +86,10 @@ def averages(args: argparse.Namespace) -> bool | None:
 def read_target(text: str, images: int | None, seed: int, shape: tuple, resize: bool):
     """The few-shot target that --target, --images and --seed ask for. Raises UserError."""
     from minegan_lite.data import few_shot
+    from minegan_lite.data.drawn import KINDS, PREFIX, is_drawn
+    from minegan_lite.data.packs import PACKS
 
+    drawn = ", ".join(f"{PREFIX}:{kind}" for kind in KINDS)
     source, colon, digit = text.partition(":")
     if colon and source in ("mnist", "uci-digits"):
         common: dict[str, Any] = {"n": images, "seed": seed, "image_shape": shape}
@@ -99,8 +102,12 @@ def read_target(text: str, images: int | None, seed: int, shape: tuple, resize: 
         if not (digit.isdecimal() and len(digit) < 9):
             raise UserError(f"--target {text}: write a digit after the colon, as in {source}:9")
         return few_shot(source, digit=int(digit), **common)
+    if text in PACKS or is_drawn(text):
+        return few_shot(text, n=images, seed=seed, image_shape=shape, resize=resize)
     if not text or not Path(text).is_dir():
-        raise UserError(f"unknown target {text!r}: mnist:DIGIT, uci-digits:DIGIT, or a folder of images")
+        raise UserError(
+            f"unknown target {text!r}: mnist:DIGIT, uci-digits:DIGIT, {', '.join(PACKS)}, {drawn} or a folder of images"
+        )
     return few_shot(Path(text), n=images, seed=seed, image_shape=shape, resize=resize)
 
 

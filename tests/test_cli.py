@@ -185,6 +185,13 @@ def test_photos_of_another_size_are_resized_unless_that_is_refused(tmp_path, cap
     assert cli.main([*command, *option]) == 0
 
 
+def test_a_pack_is_a_target_and_found_again(tmp_path, capsys):
+    run = tmp_path / "run"
+    command = ["mine", "--source", "men-32", "--target", "noto-faces", "--images", "8", "--steps", "1", "--batch", "2"]
+    assert cli.main([*command, "--device", "cpu", "--no-thumbnails", "--out", str(run)]) == 0
+    assert json.loads((run / "run.json").read_text())["target_request"]["source"] == "noto-faces"
+
+
 def mine_with(out, *changes) -> list:
     return ["mine", "--source", "mnist-no-9", "--target", "uci-digits:9", "--steps", "2", "--out", out, *changes]
 

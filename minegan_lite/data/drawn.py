@@ -8,22 +8,22 @@ package, since their generator is not for commercial use: they are drawn here, o
 import functools
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from minegan_lite.data import download
 from minegan_lite.data.mnist import PACKS as FOLDER
 from minegan_lite.errors import UserError
-from minegan_lite.files import weights_fingerprint, write_atomically
 from minegan_lite.nn import frozen, seeded
 from minegan_lite.progress import bar
 
 PREFIX = "ffhq-drawn"
 GENERATOR = "ffhq-mobilestylegan-64"
 KINDS = ("women", "men", "seniors")
-SHA256 = "c938fc524b35776279a82dfffca9e475ec87e74cee3f2905201ed9471db7169a"  # of the list
+SHA256 = "4040ee230df583a8d271cd2a5e55cf49d5ccea75d3ef53351f428de490a048ad"  # of the list
 AT_A_TIME = 10
 
 
@@ -39,7 +39,7 @@ def licence() -> str:
     return NON_COMMERCIAL
 
 
-def load_drawn(kind: str, generator: nn.Module | None = None) -> Tensor:
+def load_drawn(kind: str, generator: Any = None) -> Tensor:
     """The faces of a kind, "women", "men" or "seniors", uint8 (N, 3, 64, 64), in the order of the list.
 
     generator: draws them, from z (n, 512) with `truncation`; None for that of the package, which is fetched once, as
@@ -49,6 +49,10 @@ def load_drawn(kind: str, generator: nn.Module | None = None) -> Tensor:
     """
     if kind not in KINDS:
         raise UserError(f"no drawn faces {kind!r}: there are {', '.join(f'{PREFIX}:{one}' for one in KINDS)}")
+    import safetensors.torch
+
+    from minegan_lite.files import weights_fingerprint, write_atomically  # which imports this package
+
     listed = read_list()
     if generator is None:
         from minegan_lite import published
@@ -60,8 +64,6 @@ def load_drawn(kind: str, generator: nn.Module | None = None) -> Tensor:
     if (kept := _kept(path, len(seeds))) is not None:
         return kept
     images = draw(generator, seeds, truncation)
-    import safetensors.torch
-
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, safetensors.torch.save({"images": images}))
@@ -99,7 +101,7 @@ def read_list() -> dict[str, Any]:
     return json.loads(content)
 
 
-def _kept(path: Any, n: int) -> Tensor | None:
+def _kept(path: Path, n: int) -> Tensor | None:
     """The pictures in the cache; None where there are none, or no such ones: they are drawn again."""
     import safetensors
     import safetensors.torch

@@ -60,7 +60,7 @@ def few_shot(
     source "fluent-heads" or "noto-faces": drawn heads that come with the package, 438 and 93 of 64×64 on white (see
         packs.load_pack); n images (None: four fifths) train, all others are held out. A head of fluent-heads is there
         in six colours, of which some may train and others be held out.
-    source "ffhq-drawn:women", "ffhq-drawn:men" or "ffhq-drawn:seniors": 380, 400 and 197 faces of adults, nobody real,
+    source "ffhq-drawn:women", "ffhq-drawn:men" or "ffhq-drawn:seniors": 339, 340 and 196 faces of adults, nobody real,
         that the FFHQ generator of a package draws at listed seeds (data/drawn.py): 64×64, drawn once (40 seconds), then
         kept in the cache; n (None: four fifths) train, all others are held out. Not for commercial use, by the licence
         of that generator: the result's `licence` says so, and their pictures stand outside of this book's CC BY.
