@@ -7,7 +7,6 @@ A strip is written where all three spaces have been mined towards its target, a 
 
 import argparse
 import io
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 from matplotlib.figure import Figure
 from reference_spaces import FFHQ, SPACES, TARGETS, TRUNCATION, kept
 from torch import Tensor
+from train_attributes import wrapped
 
 from minegan_lite import published, zoo
 from minegan_lite.chapters import ledger
@@ -51,7 +51,8 @@ def drawn(pictures: Tensor, steps: list[int]) -> Figure:
 def card(space: str, name: str, run: dict[str, Any]) -> str:
     """The model card of a recorded run's miner."""
     settings, found = run["settings"], run["numbers"]["evaluation"]["kid"]
-    paragraphs = f"""\
+    return wrapped(f"""# spaces-{space}-{name}
+
 **What it is.** The miner that takes `{FFHQ}` in {LABELS[space]} to {WHAT[name]}. KID (Lite0) {found["value"]:.2f} to
 held-out pictures, floor {found["floor"]:.2f} (n = {found["n"]}); the run is `spaces/{space}-{name}/seed0` of the
 ledger. Its input is {"z" if space == "z" else "the w of z"}, truncated at {TRUNCATION}, as the chapter on StyleGAN's
@@ -69,12 +70,8 @@ spaces makes it.
 weights are not in this file. Its pictures: {published.NON_COMMERCIAL[0].lower()}{published.NON_COMMERCIAL[1:]}
 
 **Limitations.** One short run of one seed; what its faces are called is what a small judge says, and nothing about a
-person."""
-    text = "\n\n".join(
-        part if part.startswith("    ") else textwrap.fill(part, 120, break_on_hyphens=False)
-        for part in paragraphs.split("\n\n")
-    )
-    return f"# spaces-{space}-{name}\n\n{text}\n"
+person.
+""")
 
 
 def main(arguments: list[str] | None = None) -> None:
