@@ -6,7 +6,8 @@ Each run is one ledger entry spaces/SPACE-TARGET/seedS:
     TARGET    seniors: faces that the same generator drew, so that all of them are in its reach
               heads: drawn heads of an open pack, which no latent z gives
 
-All else is alike: generator and critic, target images, steps, minibatches, learning rates, the draws of u. Every miner
+All else is alike: generator and critic, target images, steps, minibatches, the draws of u; of the rates see RATES.
+Every miner
 is a residual one, u + f(u), and starts as the identity, so that all three begin with the same pictures of the same u.
 Their hidden layers are so wide that they have equally many weights. The source is truncated as the drawn targets are,
 in w and w+ already in the prior.
@@ -48,6 +49,10 @@ from minegan_lite.nn import draw
 
 FFHQ, TRUNCATION = "ffhq-mobilestylegan-64", 0.7
 SPACES = {"z": (135,), "w": (135,), "wplus": (15,)}  # hidden layers: some 140,000 weights each
+RATE = 2e-3  # of the released StyleGAN code
+# A step of Adam moves each weight alike. A hidden unit in w+ sums up nine times as many inputs, so that it moves nine
+# times as far: at the full rate pictures broke within ten steps.
+RATES = {"z": RATE, "w": RATE, "wplus": RATE / 9}
 TARGETS = {"seniors": "ffhq-drawn:seniors", "heads": "fluent-heads"}
 STEPS, BATCH, IMAGES, JUDGED, DRAWS, FOLLOWED, STOPS, SHOWN = 80, 8, 100, 160, 50, 32, 5, 24
 PEOPLE = ("women", 1), ("men", 2)  # whose pictures make the strips: listed seeds, adults by eye
@@ -223,7 +228,7 @@ def reference(space: str, name: str, seed: int, steps: int, device: str, out: Pa
     mined = mine(
         gan, target, steps=steps, seed=seed, batch=BATCH, precision="bf16", residual=True, hidden=SPACES[space],
         input_dim=gan.generator.latent_dim, device=device, progress=False, log_every=max(1, steps // STOPS),
-        watch=followed,
+        watch=followed, miner_lr=RATES[space],
     )  # fmt: skip
     fakes = mined.sample(JUDGED, seed=seed)
     numbers = judged(fakes, target, seed) | {"before": before_mining(name, seed), "followed": followed.numbers}
