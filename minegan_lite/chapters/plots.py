@@ -140,18 +140,24 @@ def dots(
     axes.grid(axis="x", alpha=0.3)
 
 
-def curves(axes: "Axes", lines: Mapping[str, Mapping[float, Sequence[float]]], floor: float | None = None) -> None:
-    """A line for each name through its means, with a dot for each value, over a logarithmic x; the floor is dashed.
+def curves(
+    axes: "Axes",
+    lines: Mapping[str, Mapping[float, Sequence[float]]],
+    number: float | None = None,
+    mark: str = "floor",
+) -> None:
+    """A line for each name through its means, with a dot for each value, over a logarithmic x.
 
-    lines: {name: {x: values, one a seed}}; an x without values is left out.
+    lines: {name: {x: values, one a seed}}; an x without values is left out. number: what all of them are compared
+        with, called `mark`, as a dashed line; None where there is none.
     """
     for i, (name, points) in enumerate(lines.items()):
         there = {x: values for x, values in points.items() if values}
         axes.plot(list(there), list(map(statistics.fmean, there.values())), color=COLOURS[i], label=name)
         for x, values in there.items():
             axes.plot([x] * len(values), values, MARKERS[i], ms=4, color=COLOURS[i])
-    if floor is not None:
-        axes.axhline(floor, color="k", ls="--", label="floor")
+    if number is not None:
+        axes.axhline(number, color="k", ls="--", label=mark)
     if not any(values for points in lines.values() for values in points.values()):
         axes.annotate("pending", (0.5, 0.5), xycoords="axes fraction", ha="center", va="center")
     axes.set_xscale("log")

@@ -112,10 +112,10 @@ def test_dots_are_the_values_and_their_mean_beside_the_mark(axes):
 
 
 def test_curves_go_through_the_means_and_leave_out_what_is_pending(axes):
-    plots.curves(axes, {"ours": {25: [3.0, 5.0], 100: [], 1000: [1.0]}, "theirs": {25: []}}, floor=0.5)
+    plots.curves(axes, {"ours": {25: [3.0, 5.0], 100: [], 1000: [1.0]}, "theirs": {25: []}}, 0.5, "real")
     assert drawn(axes) == [
         ("ours", [25, 1000], [4.0, 1.0]), (None, [25, 25], [3.0, 5.0]), (None, [1000], [1.0]), ("theirs", [], []),
-        ("floor", [0, 1], [0.5, 0.5]),
+        ("real", [0, 1], [0.5, 0.5]),
     ]  # fmt: skip
     assert axes.get_xscale() == "log"
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["25", "100", "1000"]
