@@ -59,11 +59,14 @@ def save_grid(images: Tensor, path: str | Path, columns: int = 8, scale: int = 2
     return path
 
 
-def grids(columns: int = 8, **named: Tensor) -> "Figure":
-    """Grids of images side by side, each under its name (underscores become spaces)."""
+def grids(columns: int = 8, size: tuple[float, float] | None = None, **named: Tensor) -> "Figure":
+    """Grids of images side by side, each under its name (underscores become spaces).
+
+    size: of the figure in inches; None takes 4.2 of width for each grid.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.2 * len(named), 4.4), layout="constrained")
+    figure = Figure(figsize=size or (4.2 * len(named), 4.4), layout="constrained")
     for axes, (name, images) in zip(figure.subplots(1, len(named), squeeze=False)[0], named.items(), strict=True):
         axes.imshow(tile(images, columns).permute(1, 2, 0).squeeze(2).numpy(), cmap="gray", vmin=0, vmax=255)
         axes.set_title(name.replace("_", " "))

@@ -70,6 +70,7 @@ def test_figures_show_what_they_are_given():
     left, right = plots.grids(before_mining=torch.zeros(4, 1, 2, 2), after=torch.ones(4, 3, 2, 2)).axes
     assert (left.get_title(), right.get_title()) == ("before mining", "after")
     assert left.images[0].get_array()[1, 1] == 128
+    assert plots.grids(one=torch.zeros(4, 1, 2, 2), size=(7, 3)).get_size_inches().tolist() == [7, 3]
     assert right.images[0].get_array()[1, 1].tolist() == [255, 255, 255]
 
     entries = [{"step": s, "critic_loss": -s, "miner_loss": s, "penalty": 0.0, "metric": 1 / s} for s in (1, 2, 4)]
