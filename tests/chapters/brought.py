@@ -11,7 +11,10 @@ from minegan_lite.published import TABLE
 
 FILES = {"lite0": (WEIGHTS,)} | {name: row.files for name, row in TABLE.items()}
 # Which of them a chapter needs, as data_scripts/get_weights.py calls them; what is not listed needs none.
-NEEDED = {"faces": ("lite0", "celeba-dcgan-64", "digiface-dcgan-64")}
+NEEDED = {
+    "faces": ("lite0", "celeba-dcgan-64", "digiface-dcgan-64"),
+    "twenty_five_pictures": ("lite0", "celeba-dcgan-64"),
+}
 
 
 def places(chapter: str) -> list[Path]:
