@@ -137,7 +137,7 @@ def dots(
             mean = [statistics.fmean(values)] if values else []
             axes.plot(mean, [at] * len(mean), MARKERS[i], ms=8, color=COLOURS[i], label=None if place else series)
         if (number := (marks or {}).get(row)) is not None:
-            axes.plot([number] * 2, [place - 0.4, place + 0.4], color="k", ls="--", label=None if place else mark)
+            axes.plot([number] * 2, [place - 0.4, place + 0.4], color="k", label=None if place else mark)
     axes.set_yticks(range(len(rows)), rows)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(axis="x", alpha=0.3)
