@@ -1,6 +1,8 @@
 """Figures: image grids, latents before and after the miner, training histories. Matplotlib is imported when used."""
 
 import io
+import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,12 @@ from minegan_lite.errors import UserError
 from minegan_lite.files import write_atomically
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+# Okabe and Ito's: told apart by whoever does not see red or green, too
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+MARKERS = "osD^v"
 
 
 def tile(images: Tensor, columns: int = 8, gap: int = 1) -> Tensor:
@@ -52,11 +59,14 @@ def save_grid(images: Tensor, path: str | Path, columns: int = 8, scale: int = 2
     return path
 
 
-def grids(columns: int = 8, **named: Tensor) -> "Figure":
-    """Grids of images side by side, each under its name (underscores become spaces)."""
+def grids(columns: int = 8, size: tuple[float, float] | None = None, **named: Tensor) -> "Figure":
+    """Grids of images side by side, each under its name (underscores become spaces).
+
+    size: of the figure in inches; None takes 4.2 of width for each grid.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.2 * len(named), 4.4), layout="constrained")
+    figure = Figure(figsize=size or (4.2 * len(named), 4.4), layout="constrained")
     for axes, (name, images) in zip(figure.subplots(1, len(named), squeeze=False)[0], named.items(), strict=True):
         axes.imshow(tile(images, columns).permute(1, 2, 0).squeeze(2).numpy(), cmap="gray", vmin=0, vmax=255)
         axes.set_title(name.replace("_", " "))
@@ -105,3 +115,55 @@ def history(entries: list[dict[str, Any]], metric: str = "metric") -> "Figure":
     values.plot(steps, [entry["metric"] for entry in entries], color="tab:green", marker=".")
     values.set(xlabel="step", ylabel=metric, ylim=(0, None))
     return figure
+
+
+def dots(
+    axes: "Axes",
+    rows: Mapping[str, Mapping[str, Sequence[float]]],
+    marks: Mapping[str, float | None] | None = None,
+    mark: str = "floor",
+) -> None:
+    """A line for each row, the first at the top: of each series a small dot for each value and a large one at the mean.
+
+    rows: {row: {series: values, one a seed}}, no values where nothing is recorded yet, which is said. marks: {row: a
+    number that all of them are compared with}, called `mark`, None where there is none yet.
+    """
+    for place, (row, of_series) in enumerate(rows.items()):
+        if not any(of_series.values()):
+            axes.annotate("pending", (0.5, place), xycoords=("axes fraction", "data"), ha="center", va="center")
+        for i, (series, values) in enumerate(of_series.items()):
+            at = place + 0.24 * (i - (len(of_series) - 1) / 2)
+            axes.plot(values, [at] * len(values), MARKERS[i], ms=4, color=COLOURS[i], alpha=0.5)
+            mean = [statistics.fmean(values)] if values else []
+            axes.plot(mean, [at] * len(mean), MARKERS[i], ms=8, color=COLOURS[i], label=None if place else series)
+        if (number := (marks or {}).get(row)) is not None:
+            axes.plot([number] * 2, [place - 0.4, place + 0.4], color="k", label=None if place else mark)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.grid(axis="x", alpha=0.3)
+
+
+def curves(
+    axes: "Axes",
+    lines: Mapping[str, Mapping[float, Sequence[float]]],
+    number: float | None = None,
+    mark: str = "floor",
+) -> None:
+    """A line for each name through its means, with a dot for each value, over a logarithmic x.
+
+    lines: {name: {x: values, one a seed}}; an x without values is left out. number: what all of them are compared
+        with, called `mark`, as a dashed line; None where there is none.
+    """
+    for i, (name, points) in enumerate(lines.items()):
+        there = {x: values for x, values in points.items() if values}
+        axes.plot(list(there), list(map(statistics.fmean, there.values())), color=COLOURS[i], label=name)
+        for x, values in there.items():
+            axes.plot([x] * len(values), values, MARKERS[i], ms=4, color=COLOURS[i])
+    if number is not None:
+        axes.axhline(number, color="k", ls="--", label=mark)
+    if not any(values for points in lines.values() for values in points.values()):
+        axes.annotate("pending", (0.5, 0.5), xycoords="axes fraction", ha="center", va="center")
+    axes.set_xscale("log")
+    ticks = sorted({x for points in lines.values() for x in points})
+    axes.set_xticks(ticks, [f"{x:g}" for x in ticks], minor=False)
+    axes.minorticks_off()

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from minegan_lite.chapters import plots
@@ -69,6 +70,7 @@ def test_figures_show_what_they_are_given():
     left, right = plots.grids(before_mining=torch.zeros(4, 1, 2, 2), after=torch.ones(4, 3, 2, 2)).axes
     assert (left.get_title(), right.get_title()) == ("before mining", "after")
     assert left.images[0].get_array()[1, 1] == 128
+    assert plots.grids(one=torch.zeros(4, 1, 2, 2), size=(7, 3)).get_size_inches().tolist() == [7, 3]
     assert right.images[0].get_array()[1, 1].tolist() == [255, 255, 255]
 
     entries = [{"step": s, "critic_loss": -s, "miner_loss": s, "penalty": 0.0, "metric": 1 / s} for s in (1, 2, 4)]
@@ -81,3 +83,46 @@ def test_figures_show_what_they_are_given():
     assert len(plane.texts) == 5
     assert [len(points.get_offsets()) for points in plane.collections] == [50, 50]
     assert sum(bar.get_height() for bar in lengths.patches) == 100
+
+
+@pytest.fixture
+def axes():
+    return Figure().subplots()
+
+
+def drawn(axes) -> list[tuple]:
+    """What stands on the axes: (label or None, x, y) of each line and of the dots."""
+    return [
+        (None if str(line.get_label()).startswith("_") else line.get_label(), *map(list, line.get_data()))
+        for line in axes.get_lines()
+    ]
+
+
+def test_dots_are_the_values_and_their_mean_beside_the_mark(axes):
+    plots.dots(axes, {"women": {"before": [0.5, 0.7], "after": [0.9]}, "seniors": {"before": [], "after": []}},
+               {"women": 0.95, "seniors": None}, "real")  # fmt: skip
+    assert drawn(axes) == [
+        (None, [0.5, 0.7], [-0.12, -0.12]), ("before", [0.6], [-0.12]),
+        (None, [0.9], [0.12]), ("after", [0.9], [0.12]),
+        ("real", [0.95, 0.95], [-0.4, 0.4]),
+        (None, [], []), (None, [], []), (None, [], []), (None, [], []),
+    ]  # fmt: skip
+    assert [(text.get_text(), text.xy[1]) for text in axes.texts] == [("pending", 1)]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["women", "seniors"]
+    assert axes.get_ylim() == (1.5, -0.5)  # the first row is at the top
+
+
+def test_curves_go_through_the_means_and_leave_out_what_is_pending(axes):
+    plots.curves(axes, {"ours": {25: [3.0, 5.0], 100: [], 1000: [1.0]}, "theirs": {25: []}}, 0.5, "real")
+    assert drawn(axes) == [
+        ("ours", [25, 1000], [4.0, 1.0]), (None, [25, 25], [3.0, 5.0]), (None, [1000], [1.0]), ("theirs", [], []),
+        ("real", [0, 1], [0.5, 0.5]),
+    ]  # fmt: skip
+    assert axes.get_xscale() == "log"
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["25", "100", "1000"]
+    assert not axes.texts
+
+
+def test_curves_without_any_run_say_so(axes):
+    plots.curves(axes, {"ours": {25: []}})
+    assert [text.get_text() for text in axes.texts] == ["pending"]
