@@ -28,6 +28,7 @@ SETTINGS = "a setting of one of the three texts that the page compares"
 ALLOWED = {
     "baselines.ipynb": {"95": "the confidence of an interval", "4.303": "Student's t for two degrees of freedom"},
     "claims.md": {"95": "the confidence of the rule"},
+    "faces.ipynb": {"95": "the confidence of an interval"},
     "glossary.md": {"0": "the error of repeating one good digit", "95": "the confidence of an interval"},
     "latent_spaces.ipynb": {
         "50": "two that cannot be told apart",

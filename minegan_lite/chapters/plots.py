@@ -59,11 +59,14 @@ def save_grid(images: Tensor, path: str | Path, columns: int = 8, scale: int = 2
     return path
 
 
-def grids(columns: int = 8, **named: Tensor) -> "Figure":
-    """Grids of images side by side, each under its name (underscores become spaces)."""
+def grids(columns: int = 8, size: tuple[float, float] | None = None, **named: Tensor) -> "Figure":
+    """Grids of images side by side, each under its name (underscores become spaces).
+
+    size: of the figure in inches; None takes 4.2 of width for each grid.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.2 * len(named), 4.4), layout="constrained")
+    figure = Figure(figsize=size or (4.2 * len(named), 4.4), layout="constrained")
     for axes, (name, images) in zip(figure.subplots(1, len(named), squeeze=False)[0], named.items(), strict=True):
         axes.imshow(tile(images, columns).permute(1, 2, 0).squeeze(2).numpy(), cmap="gray", vmin=0, vmax=255)
         axes.set_title(name.replace("_", " "))
@@ -134,24 +137,30 @@ def dots(
             mean = [statistics.fmean(values)] if values else []
             axes.plot(mean, [at] * len(mean), MARKERS[i], ms=8, color=COLOURS[i], label=None if place else series)
         if (number := (marks or {}).get(row)) is not None:
-            axes.plot([number] * 2, [place - 0.4, place + 0.4], color="k", ls="--", label=None if place else mark)
+            axes.plot([number] * 2, [place - 0.4, place + 0.4], color="k", label=None if place else mark)
     axes.set_yticks(range(len(rows)), rows)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(axis="x", alpha=0.3)
 
 
-def curves(axes: "Axes", lines: Mapping[str, Mapping[float, Sequence[float]]], floor: float | None = None) -> None:
-    """A line for each name through its means, with a dot for each value, over a logarithmic x; the floor is dashed.
+def curves(
+    axes: "Axes",
+    lines: Mapping[str, Mapping[float, Sequence[float]]],
+    number: float | None = None,
+    mark: str = "floor",
+) -> None:
+    """A line for each name through its means, with a dot for each value, over a logarithmic x.
 
-    lines: {name: {x: values, one a seed}}; an x without values is left out.
+    lines: {name: {x: values, one a seed}}; an x without values is left out. number: what all of them are compared
+        with, called `mark`, as a dashed line; None where there is none.
     """
     for i, (name, points) in enumerate(lines.items()):
         there = {x: values for x, values in points.items() if values}
         axes.plot(list(there), list(map(statistics.fmean, there.values())), color=COLOURS[i], label=name)
         for x, values in there.items():
             axes.plot([x] * len(values), values, MARKERS[i], ms=4, color=COLOURS[i])
-    if floor is not None:
-        axes.axhline(floor, color="k", ls="--", label="floor")
+    if number is not None:
+        axes.axhline(number, color="k", ls="--", label=mark)
     if not any(values for points in lines.values() for values in points.values()):
         axes.annotate("pending", (0.5, 0.5), xycoords="axes fraction", ha="center", va="center")
     axes.set_xscale("log")

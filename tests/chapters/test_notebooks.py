@@ -16,6 +16,7 @@ from papermill.iorw import load_notebook_node
 
 import minegan_lite
 from minegan_lite.chapters import runner
+from tests.chapters import brought
 
 CHAPTERS = runner.chapters()
 CHECKED = "nbval-check-output"
@@ -118,6 +119,7 @@ def nbval(source: Path, wanted: dict, folder: Path) -> subprocess.CompletedProce
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_stored_facts_hold_at_smoke_tier(chapter, tmp_path):
+    brought.places(chapter)
     done = nbval(runner.book() / f"{chapter}.ipynb", runner.tier(chapter, "smoke"), tmp_path)
     assert done.returncode == 0, done.stdout
 

@@ -70,6 +70,7 @@ def test_figures_show_what_they_are_given():
     left, right = plots.grids(before_mining=torch.zeros(4, 1, 2, 2), after=torch.ones(4, 3, 2, 2)).axes
     assert (left.get_title(), right.get_title()) == ("before mining", "after")
     assert left.images[0].get_array()[1, 1] == 128
+    assert plots.grids(one=torch.zeros(4, 1, 2, 2), size=(7, 3)).get_size_inches().tolist() == [7, 3]
     assert right.images[0].get_array()[1, 1].tolist() == [255, 255, 255]
 
     entries = [{"step": s, "critic_loss": -s, "miner_loss": s, "penalty": 0.0, "metric": 1 / s} for s in (1, 2, 4)]
@@ -112,10 +113,10 @@ def test_dots_are_the_values_and_their_mean_beside_the_mark(axes):
 
 
 def test_curves_go_through_the_means_and_leave_out_what_is_pending(axes):
-    plots.curves(axes, {"ours": {25: [3.0, 5.0], 100: [], 1000: [1.0]}, "theirs": {25: []}}, floor=0.5)
+    plots.curves(axes, {"ours": {25: [3.0, 5.0], 100: [], 1000: [1.0]}, "theirs": {25: []}}, 0.5, "real")
     assert drawn(axes) == [
         ("ours", [25, 1000], [4.0, 1.0]), (None, [25, 25], [3.0, 5.0]), (None, [1000], [1.0]), ("theirs", [], []),
-        ("floor", [0, 1], [0.5, 0.5]),
+        ("real", [0, 1], [0.5, 0.5]),
     ]  # fmt: skip
     assert axes.get_xscale() == "log"
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["25", "100", "1000"]

@@ -2,12 +2,14 @@
 
 import copy
 import json
+import re
 
 import papermill
 import pytest
 
 from book import ranges
 from minegan_lite.chapters import runner
+from tests.chapters import brought
 
 CHAPTERS = runner.chapters()
 QUICKSTART = "off_manifold_digits"
@@ -15,15 +17,18 @@ TABLE = ranges.table()
 
 
 @pytest.fixture
-def bare(monkeypatch, tmp_path):
-    """No data folder, an empty cache, no network."""
+def bare(request, monkeypatch, tmp_path):
+    """No data folder, no network, and a cache with the files of packages that the chapter needs, mostly none."""
     nothing = tmp_path / "nothing"
     nothing.mkdir()
+    if hasattr(request.node, "callspec"):
+        brought.lend(request.node.callspec.params["chapter"], nothing)
+    before = sorted(nothing.rglob("*"))
     monkeypatch.setenv("MINEGAN_DATA", str(nothing))
     monkeypatch.setenv("MINEGAN_CACHE", str(nothing))
     monkeypatch.setenv("MINEGAN_OFFLINE", "1")
     yield
-    assert list(nothing.iterdir()) == []
+    assert sorted(nothing.rglob("*")) == before
 
 
 def record(folder, chapter: str) -> dict:
@@ -35,8 +40,22 @@ def test_chapter_runs_without_data_and_network(chapter, tmp_path, bare):
     runner.run(chapter, "smoke", tmp_path, timeout=600)
     made = record(tmp_path, chapter)
     assert made["settings"]["tier"] == "smoke"
-    assert made["settings"]["origin"] in ("mnist", "synthetic")
+    assert made["settings"]["origin"] in ("mnist", "synthetic", "pack")
     assert runner.violations(made, ranges.rows(chapter, "smoke")) == []
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_what_a_chapter_brings_from_packages_is_listed(chapter):
+    """No more and no less: what is not listed is not there on the bare machine above."""
+    source = (runner.book() / f"{chapter}.ipynb").read_text(encoding="utf-8")
+    used = {name for name in brought.TABLE if f'\\"{name}\\"' in source}
+    used |= {"lite0"} if re.search(r"\b(lite0|face_attributes)\(\)", source) else set()
+    listed = brought.NEEDED.get(chapter, ())
+    assert files(used) == files(listed), chapter
+
+
+def files(names) -> set[str]:
+    return {file["file"] for name in names for file in brought.FILES[name]}
 
 
 def test_the_quickstart_is_the_experiment_on_a_bare_machine(tmp_path, bare):
