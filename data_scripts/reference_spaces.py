@@ -38,7 +38,7 @@ from minegan_lite import FewShot, Mined, few_shot, load_gan, mine
 from minegan_lite.chapters import ledger
 from minegan_lite.data.drawn import read_list
 from minegan_lite.files import write_atomically
-from minegan_lite.gan import GAN, StandardNormal, truncated
+from minegan_lite.gan import GAN, truncated
 from minegan_lite.metrics import coverage, features_of, kid, lite0, measure, nearest, precision, signature
 from minegan_lite.metrics.attributes import face_attributes
 from minegan_lite.networks.style_layers import StyleGenerator, StyleSpace, in_style_space
@@ -61,11 +61,8 @@ KEEP = (
 
 
 @dataclass(frozen=True)
-class Mapped(StandardNormal):
-    """The prior of a style space: z ~ N(0, I) behind the mapping, truncated.
-
-    A StandardNormal by name only, since mine() gives no other prior a residual miner.
-    """
+class Mapped:
+    """The prior of a style space: z ~ N(0, I) behind the mapping, truncated."""
 
     space: StyleSpace
 
@@ -80,7 +77,7 @@ def source(space: str, gan: GAN | None = None) -> GAN:
     if space == "z":
         return truncated(gan, TRUNCATION)
     view = in_style_space(gan, per_layer=space == "wplus")
-    return replace(view, prior=Mapped(view.generator.latent_dim, view.generator))
+    return replace(view, prior=Mapped(view.generator))
 
 
 def latents_of(gan: GAN, z: Tensor) -> Tensor:

@@ -93,8 +93,8 @@ class Mining(Adversarial):
     activation: str = "relu"  # this and the next two: see Miner; M^z and M^c of a ConditionalMiner share them
     init: str = "scale-preserving"
     spectral_norm: bool = False
-    residual: bool = False  # this and the next: see Miner; both want z ~ N(0, I)
-    shell: bool = False
+    residual: bool = False  # this and the next: see Miner
+    shell: bool = False  # wants z ~ N(0, I)
     shift_penalty: float = 0.0  # as in Tuning
     alone: ClassVar[str] = "stage one trains no generator"
 

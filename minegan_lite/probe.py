@@ -126,17 +126,15 @@ def check_sources(sources: Sequence[GAN], *, released: bool = False) -> None:
 
 def check_miners(config: Any, sources: Sequence[GAN]) -> None:
     """Whether these sources can have a miner as a config.Mining says. Raises UserError for one that cannot."""
-    if not (config.residual or config.shell):
-        return
-    what = "a residual miner" if config.residual else "a shell"
     for gan in sources:
         prior = getattr(gan.generator, "z_prior", gan.prior)  # a ClassSpace's prior of z alone
-        if not isinstance(prior, StandardNormal):
+        if config.shell and not isinstance(prior, StandardNormal):
             raise UserError(
-                f"{what} is for latents of N(0, I), and {gan.name} draws its own from {prior!r:.60}: mine z"
+                f"a shell is for latents of N(0, I), and {gan.name} draws its own from {prior!r:.60}: mine z"
             )
-        if config.residual and config.input_dim not in (None, prior.dim):
-            raise UserError(f"a residual miner adds to u: leave out input_dim, or give {prior.dim}, as long as z")
+        length = getattr(gan.generator, "sizes", (gan.generator.latent_dim,))[0]
+        if config.residual and config.input_dim not in (None, length):
+            raise UserError(f"a residual miner adds to u: leave out input_dim, or give {length}, as long as z")
 
 
 def check_critic(critic: nn.Module, image_shape: Sequence[int], name: str) -> None:

@@ -169,8 +169,11 @@ def test_mining_with_a_form_that_cannot_be_is_refused_in_one_line(options, match
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("form", ["residual", "shell"])
-def test_a_prior_that_is_not_normal_has_no_shell(form):
+def test_a_prior_that_is_not_normal_has_no_shell_and_may_be_added_to():
     gan = replace(tiny_gan(), prior=lambda n, rng: torch.rand(n, 4, generator=rng))
-    with pytest.raises(UserError, match=r"is for latents of N\(0, I\), and tiny draws its own"):
-        mine(gan, tiny_target(), steps=1, batch=4, progress=False, **{form: True})
+    options = {"steps": 1, "batch": 4, "progress": False, "device": "cpu"}
+    with pytest.raises(UserError, match=r"a shell is for latents of N\(0, I\), and tiny draws its own"):
+        mine(gan, tiny_target(), shell=True, **options)
+    u, z = mine(gan, tiny_target(), residual=True, **options).latents(50, seed=1)
+    assert u.min() >= 0, "u is of the source's own prior"
+    assert 0 < (z - u).abs().max() < 0.1, "one step from the identity"
