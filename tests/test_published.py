@@ -152,7 +152,7 @@ def test_what_was_fetched_draws_what_it_drew(name):
     gan = ml.load_gan(name)
     images = gan.sample(2, seed=1)
     assert images.shape == (2, *gan.generator.image_shape)
-    assert (images.abs() <= 1).double().mean() > 0.97  # some of FFHQ's reach beyond
+    assert (images.abs() <= 1).double().mean() > 0.9  # some of FFHQ's reach beyond
     assert images.std() > 0.2
 
 

@@ -267,7 +267,9 @@ def test_stage_two_goes_on_with_the_loss_and_the_miners_of_stage_one():
     mined = mine(tiny_gan(), tiny_target(), loss="hinge", spectral_norm=True, activation="tanh", **FAST)
     tuned = finetune(mined, tiny_target(), **FAST)
     assert tuned.record["loss"] == "hinge"
-    assert tuned.record["miners"] == [[{"sizes": [4, 4, 4], "activation": "tanh", "spectral_norm": True}]]
+    assert tuned.record["miners"] == [
+        [{"sizes": [4, 4, 4], "activation": "tanh", "spectral_norm": True, "residual": False, "shell": False}]
+    ]
     assert finetune(mined, tiny_target(), loss="logistic", **FAST).record["loss"] == "logistic"
 
 

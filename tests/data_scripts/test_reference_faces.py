@@ -83,11 +83,11 @@ def test_the_unmined_are_the_source_and_the_mined_are_mined(squares, monkeypatch
     monkeypatch.setattr(faces, "BATCH", 4)
     monkeypatch.setitem(faces.COMMON, "batch", 4)
     run = f"{faces.TIGHT}-{faces.SENIORS}"
-    call = {"seed": 0, "steps": 2, "device": "cpu", "out": squares / "runs", "mine_only": False}
+    call = {"seed": 90, "steps": 2, "device": "cpu", "out": squares / "runs", "mine_only": False}
     for kind in ("", "-unmined"):
         told = faces.reference("faces", run + kind, **call)
-        assert told.startswith(f"faces/{run}{kind}/seed0: KID ")
-    mined, source = (ledger.read(f"faces/{run}{kind}/seed0") for kind in ("", "-unmined"))
+        assert told.startswith(f"faces/{run}{kind}/seed90: KID ")
+    mined, source = (ledger.read(f"faces/{run}{kind}/seed90") for kind in ("", "-unmined"))
     assert mined["settings"]["sources"] == [faces.TIGHT] == source["settings"]["sources"]
     assert mined["settings"]["steps"] == 2
     assert mined["numbers"]["latent_length"]["mean"] == pytest.approx(10, abs=0.5)
@@ -97,7 +97,7 @@ def test_the_unmined_are_the_source_and_the_mined_are_mined(squares, monkeypatch
         assert set(numbers["shares"]) == {"woman", "senior", "smiling"}
         assert all(0 <= share["value"] <= 1 for share in numbers["shares"].values())
         assert numbers["kmmd"]["value"] > numbers["kmmd"]["floor"]
-    assert (squares / "runs" / "miners" / f"{run}-seed0.safetensors").is_file()
+    assert (squares / "runs" / "miners" / f"{run}-seed90.safetensors").is_file()
     assert "recorded before" in faces.reference("faces", run, **call)
 
 
